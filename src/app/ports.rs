@@ -1,0 +1,135 @@
+//! What the use cases need from the outside. Adapters implement these; no SDK type appears in a signature.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tagwarden_core::account::AccountId;
+use tagwarden_core::coverage::Gap;
+use tagwarden_core::listing::Listing;
+use tagwarden_core::report::{ScanReport, ViolationRow};
+use tagwarden_core::resource::Resource;
+use tokio::sync::mpsc;
+
+/// The external id that a trust policy asks for. Shown to the account's owner, not printed by accident.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ExternalId(pub String);
+
+impl fmt::Debug for ExternalId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ExternalId(…)")
+    }
+}
+
+/// A role to be assumed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssumedRole {
+    /// The ARN of the role in the target account.
+    pub role_arn: String,
+    /// Roles to go through first, in order; at most three.
+    pub chain: Vec<String>,
+    /// What the trust policy of `role_arn` asks for.
+    pub external_id: Option<ExternalId>,
+    /// 2 to 64 characters; names the session in the account's CloudTrail.
+    pub session_name: String,
+    /// 900 to 3600.
+    pub session_duration_seconds: u16,
+    /// The STS endpoint to use; the default region's where absent.
+    pub sts_region: Option<String>,
+}
+
+/// How an account is entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// With the process's own credentials.
+    Ambient,
+    /// By assuming a role.
+    AssumeRole(AssumedRole),
+}
+
+/// An account to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountTarget {
+    /// The name of its `ClientAccount`; `None` for the caller's own account.
+    pub name: Option<String>,
+    /// The id it must turn out to have; `None` when any will do.
+    pub account_id: Option<AccountId>,
+    /// The labels of its `ClientAccount`, for rules that select accounts.
+    pub labels: BTreeMap<String, String>,
+    /// How to get in.
+    pub access: Access,
+    /// The regions its owner lets us look at; empty means all enabled ones.
+    pub include_regions: Vec<String>,
+    /// The regions its owner excludes.
+    pub exclude_regions: Vec<String>,
+}
+
+/// What was sent to the cloud so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Requests by `service.Operation`, retries included.
+    pub requests: BTreeMap<String, u64>,
+    /// Answers that were refusals by a rate limit.
+    pub throttled: u64,
+}
+
+/// Why a listing ended early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListError {
+    /// How it shows in the coverage.
+    pub gap: Gap,
+    /// Whether starting the listing over can help (a page token or credentials that expired on the way; the
+    /// session has already dropped what expired).
+    pub restart: bool,
+}
+
+/// Where a listing puts its pages. Sending waits while the pages before are being judged.
+pub type PageSender = mpsc::Sender<Vec<Resource>>;
+
+/// The clouds' resources.
+pub trait Inventory: Send + Sync + 'static {
+    /// An account that was entered.
+    type Session: Session;
+
+    /// Enters an account and makes sure that it is the one meant. The gap says why it could not be entered.
+    fn enter(&self, target: &AccountTarget) -> impl Future<Output = Result<Self::Session, Gap>> + Send;
+
+    /// What was sent so far, over all accounts.
+    fn traffic(&self) -> Traffic;
+}
+
+/// One account, entered.
+pub trait Session: Send + Sync + 'static {
+    /// Its id.
+    fn account_id(&self) -> &AccountId;
+
+    /// The region to fall back to when the enabled ones cannot be discovered.
+    fn default_region(&self) -> Arc<str>;
+
+    /// The regions that the account has enabled, sorted.
+    fn regions(&self) -> impl Future<Output = Result<Vec<Arc<str>>, Gap>> + Send;
+
+    /// Sends every resource of the listing, in pages, then returns. A resource whose tags could not be read is
+    /// sent with its tags unread, and the gap is returned at the end. `region` is `global` for global listings.
+    /// Resources may repeat; terminated and AWS-managed ones are left out. Dropping the future stops the work;
+    /// so does a closed receiver.
+    fn list(
+        &self,
+        listing: &Listing,
+        region: &Arc<str>,
+        pages: &PageSender,
+    ) -> impl Future<Output = Result<(), ListError>> + Send;
+}
+
+/// Takes the findings of a scan as they come, and its report at the end.
+pub trait FindingSink: Send {
+    /// Why nothing more can be taken.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Takes the findings of one page, never empty.
+    fn findings(&mut self, rows: &[ViolationRow]) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Takes the report; no findings come after it.
+    fn finish(&mut self, report: &ScanReport) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}

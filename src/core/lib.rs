@@ -1,0 +1,20 @@
+//! The domain of Tagwarden, pure and synchronous: what a tagging policy says, what a resource is, and what
+//! the one makes of the other.
+//!
+//! Nothing in here does I/O, reads a clock or the environment, or knows how resources are obtained. Time, ids
+//! and randomness are arguments, so every result can be repeated from its inputs, and a function here can fail
+//! only because of what it was given.
+
+pub mod account;
+// pub mod arn;
+pub mod coverage;
+pub mod finding;
+// pub mod iam;
+// pub mod intern;
+// pub mod judge;
+pub mod listing;
+// pub mod policy;
+pub mod registry;
+pub mod report;
+pub mod resource;
+pub mod tally;
