@@ -125,3 +125,6 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     sink.finish(&report).await.map_err(ScanError::Sink)?;
     Ok(report)
 }
+
+#[cfg(test)]
+mod tests;
