@@ -27,7 +27,7 @@ const BELOW: u8 = 1;
 const ABORTED: i32 = 130;
 
 /// The tenant of one-shot commands.
-pub(super) const TENANT: &str = "default";
+pub const TENANT: &str = "default";
 
 pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Failure> {
     let chosen = input::choose(flags, &registry)?;
