@@ -110,7 +110,9 @@ impl Registry {
     pub fn builtin() -> Arc<Self> {
         static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
             let rows = parse(include_str!("../../config/resource-types.yaml")).unwrap_or_default();
-            Arc::new(Registry::from_rows(rows).unwrap_or(Registry { rows: Vec::new(), by_name: HashMap::new() }))
+            Arc::new(
+                Registry::from_rows(rows).unwrap_or(Registry { rows: Vec::new(), by_name: HashMap::new() }),
+            )
         });
         Arc::clone(&BUILTIN)
     }
