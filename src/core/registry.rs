@@ -59,6 +59,9 @@ pub struct TypeRow {
     pub global: bool,
     /// The ARN with `{partition}`, `{region}`, `{account}` and one or more `{…}` for the id.
     pub arn: String,
+    /// Other shapes of its ARN: read, never written.
+    #[serde(default)]
+    pub also_arns: Vec<String>,
     /// How its universe is obtained.
     pub listed_by: ListedBy,
     /// Where its tags come from.
@@ -107,7 +110,9 @@ impl Registry {
     pub fn builtin() -> Arc<Self> {
         static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
             let rows = parse(include_str!("../../config/resource-types.yaml")).unwrap_or_default();
-            Arc::new(Registry::from_rows(rows).unwrap_or(Registry { rows: Vec::new(), by_name: HashMap::new() }))
+            Arc::new(
+                Registry::from_rows(rows).unwrap_or(Registry { rows: Vec::new(), by_name: HashMap::new() }),
+            )
         });
         Arc::clone(&BUILTIN)
     }
