@@ -1,7 +1,8 @@
 //! `ClientAccount`: an account that may be looked at, and how to get in.
 
-// The schema derive repeats each struct inside a function, where no `pub` can be reached.
-#![allow(unreachable_pub)]
+// The schema derive repeats each struct inside a function, where no `pub` can be reached; clippy takes the columns
+// for repeated attributes; and the comments are descriptions in the CRD, read by people at a terminal.
+#![allow(unreachable_pub, clippy::duplicated_attributes, clippy::doc_markdown)]
 
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -64,14 +65,20 @@ pub struct AccountAuth {
 
     /// The ARN of a role in the account, for example `arn:aws:iam::123456789012:role/tagwarden-reader`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$"))]
+    #[schemars(
+        length(max = 2048),
+        regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$")
+    )]
     pub role_arn: Option<String>,
 
     /// ARNs of roles to go through first, in order, at most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 3),
-        inner(length(max = 2048), regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[\w+=,.@/-]+$"))
+        inner(
+            length(max = 2048),
+            regex(pattern = r"^arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9_+=,.@/-]+$")
+        )
     )]
     pub chain: Vec<String>,
 
@@ -87,7 +94,7 @@ pub struct AccountAuth {
     /// The name of the session in the account's CloudTrail: 2 to 64 letters, digits and `_ + = , . @ -`;
     /// `tagwarden` when omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 64), regex(pattern = r"^[\w+=,.@-]+$"))]
+    #[schemars(length(min = 2, max = 64), regex(pattern = r"^[A-Za-z0-9_+=,.@-]+$"))]
     pub session_name: Option<String>,
 
     /// The region whose STS endpoint is used. The default region's when omitted.

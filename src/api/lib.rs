@@ -4,8 +4,17 @@
 //! Nothing here reads files or decides about tags: texts come in, typed objects or errors that name the file, the
 //! document and the field go out.
 
+pub mod access;
 pub mod account;
+mod document;
+mod draft;
+pub mod error;
+pub mod manifests;
 pub mod policy;
+mod predecessor;
+mod schema;
+pub mod secret;
+pub mod yaml;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

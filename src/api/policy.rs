@@ -4,8 +4,9 @@
 //! that a manifest file and an API server refuse the same things. Whether a policy makes sense is decided by
 //! `tagwarden_core::policy`.
 
-// The schema derive repeats each struct inside a function, where no `pub` can be reached.
-#![allow(unreachable_pub)]
+// The schema derive repeats each struct inside a function, where no `pub` can be reached; clippy takes the columns
+// for repeated attributes; and the comments are descriptions in the CRD, read by people at a terminal.
+#![allow(unreachable_pub, clippy::duplicated_attributes, clippy::doc_markdown)]
 
 use std::collections::BTreeMap;
 
