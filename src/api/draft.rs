@@ -13,7 +13,7 @@ use crate::policy::{
 };
 
 impl TaggingPolicy {
-    /// What `tagwarden_core::policy` compiles. Paths in its errors are relative to `spec`.
+    /// What `tagwarden_core::policy` compiles. Paths in its errors are those of the manifest.
     pub fn to_draft(&self) -> draft::PolicyDraft {
         let TaggingPolicySpec {
             description,

@@ -8,6 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResourceExt;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tagwarden_core::policy;
+use tagwarden_core::registry::Registry;
 
 use crate::account::ClientAccount;
 use crate::document;
@@ -68,14 +70,40 @@ pub struct Manifest<T> {
     pub object: T,
 }
 
+/// A policy and where it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PolicyManifest {
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The policy, as a manifest says it.
+    pub object: TaggingPolicy,
+    /// The JSON text of the predecessor that it was read from.
+    predecessor: Option<String>,
+}
+
+impl PolicyManifest {
+    /// The policy, ready to be applied, or all that is wrong with it. Paths are those of the file it was read from.
+    pub fn compile(&self, registry: &Arc<Registry>) -> Result<policy::Compiled, Vec<ManifestError>> {
+        let compiled = match &self.predecessor {
+            Some(text) => policy::predecessor::compile(text, &self.origin.name, registry),
+            None => policy::compile(&self.object.to_draft(), registry),
+        };
+        compiled.map_err(|errors| {
+            errors
+                .into_iter()
+                .map(|error| self.origin.error(error.path, Fault::Invalid(error.message)))
+                .collect()
+        })
+    }
+}
+
 /// The objects of any number of files.
 #[derive(Debug, Clone)]
 pub struct Manifests {
     namespace: String,
-    policies: Vec<Manifest<TaggingPolicy>>,
+    policies: Vec<PolicyManifest>,
     accounts: Vec<Manifest<ClientAccount>>,
     secrets: Vec<Manifest<Secret>>,
-    warnings: Vec<String>,
     seen: BTreeMap<(&'static str, String, String), String>,
 }
 
@@ -87,7 +115,6 @@ impl Manifests {
             policies: Vec::new(),
             accounts: Vec::new(),
             secrets: Vec::new(),
-            warnings: Vec::new(),
             seen: BTreeMap::new(),
         }
     }
@@ -120,7 +147,7 @@ impl Manifests {
     }
 
     /// The policies, in the order of the files.
-    pub fn policies(&self) -> &[Manifest<TaggingPolicy>] {
+    pub fn policies(&self) -> &[PolicyManifest] {
         &self.policies
     }
 
@@ -132,11 +159,6 @@ impl Manifests {
     /// The Secrets, in the order of the files.
     pub fn secrets(&self) -> &[Manifest<Secret>] {
         &self.secrets
-    }
-
-    /// What was understood, but should be written differently.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     fn document(&mut self, place: &mut Place<'_>, document: &Value) {
@@ -156,7 +178,7 @@ impl Manifests {
         match (api_version.as_str(), kind.as_str()) {
             (crate::API_VERSION, "TaggingPolicy") => {
                 if let Some((origin, object)) = self.object(place, "TaggingPolicy", &POLICY, document) {
-                    self.policies.push(Manifest { origin, object });
+                    self.policies.push(PolicyManifest { origin, object, predecessor: None });
                 }
             }
             (crate::API_VERSION, "ClientAccount") => {
@@ -233,14 +255,18 @@ impl Manifests {
 
     fn predecessor(&mut self, place: &mut Place<'_>, document: &Value) {
         let name = predecessor::name(place.file);
-        match predecessor::policy(&name, document) {
-            Err((path, message)) => place.error(Some("tagging policy"), &path, Fault::Invalid(message)),
-            Ok((mut object, warnings)) => {
+        let text = document.to_string();
+        match policy::predecessor::read(&text, &name) {
+            Err(errors) => {
+                for error in errors {
+                    place.error(Some("tagging policy"), &error.path, Fault::Invalid(error.message));
+                }
+            }
+            Ok(read) => {
+                let mut object = TaggingPolicy::from_draft(read.draft);
                 let Some(origin) = self.origin(place, "TaggingPolicy", &object.metadata) else { return };
                 object.metadata.namespace = Some(origin.namespace.clone());
-                self.warnings
-                    .extend(warnings.into_iter().map(|warning| format!("{}: {warning}", place.file)));
-                self.policies.push(Manifest { origin, object });
+                self.policies.push(PolicyManifest { origin, object, predecessor: Some(text) });
             }
         }
     }

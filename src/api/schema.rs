@@ -163,7 +163,7 @@ impl Check {
         }
         match (&schema.shape, value) {
             (Shape::Object { fields, required }, Value::Object(found)) => {
-                self.object(fields, required, path, found)
+                self.object(fields, required, path, found);
             }
             (Shape::Map { values, most }, Value::Object(found)) => self.map(values, *most, path, found),
             (Shape::List { items, least, most, unique }, Value::Array(found)) => {
