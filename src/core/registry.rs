@@ -59,6 +59,9 @@ pub struct TypeRow {
     pub global: bool,
     /// The ARN with `{partition}`, `{region}`, `{account}` and one or more `{…}` for the id.
     pub arn: String,
+    /// Other shapes of its ARN: read, never written.
+    #[serde(default)]
+    pub also_arns: Vec<String>,
     /// How its universe is obtained.
     pub listed_by: ListedBy,
     /// Where its tags come from.
