@@ -31,6 +31,7 @@ pub use draft::{
 };
 pub use error::{PolicyError, PolicyWarning, Reason};
 
+pub(crate) use compile::is_reserved;
 pub(crate) use error::quoted;
 pub(crate) use glob::{Glob, folded};
 pub(crate) use naming::Naming;

@@ -11,10 +11,32 @@ use super::pattern::Pattern;
 #[repr(u8)]
 pub(crate) enum Outcome {
     Good,
+    /// Nothing but space where a value is required.
+    Blank,
     NotAllowed,
     BadPattern,
     BadLength,
     BadCase,
+}
+
+impl Outcome {
+    /// As a byte other than zero.
+    pub(crate) const fn to_remember(self) -> u8 {
+        self as u8 + 1
+    }
+
+    /// The outcome of such a byte.
+    pub(crate) const fn remembered(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Good,
+            2 => Self::Blank,
+            3 => Self::NotAllowed,
+            4 => Self::BadPattern,
+            5 => Self::BadLength,
+            6 => Self::BadCase,
+            _ => return None,
+        })
+    }
 }
 
 /// The compiled form of what a value must be.
@@ -103,7 +125,7 @@ impl ValueRule {
             Some(Outcome::BadPattern) => source(),
             Some(Outcome::BadLength) => words(&self.length_words),
             Some(Outcome::BadCase) => words(&self.case_words),
-            Some(Outcome::Good | Outcome::NotAllowed) => None,
+            Some(Outcome::Good | Outcome::Blank | Outcome::NotAllowed) => None,
         }
     }
 
@@ -126,7 +148,7 @@ impl ValueRule {
             };
         }
         match self.format(allowed) {
-            Outcome::Good | Outcome::NotAllowed => None,
+            Outcome::Good | Outcome::Blank | Outcome::NotAllowed => None,
             Outcome::BadPattern => Some("regex does not match it".to_owned()),
             Outcome::BadLength => Some(format!("minLength and maxLength ask for {}", self.length_words)),
             Outcome::BadCase => Some(format!("case asks for {}", self.case_words)),
