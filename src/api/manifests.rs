@@ -16,7 +16,7 @@ use crate::document;
 use crate::error::{Fault, ManifestError};
 use crate::policy::TaggingPolicy;
 use crate::predecessor;
-use crate::schema::{Schema, join};
+use crate::schema::{self, Schema, join};
 use crate::secret::Secret;
 
 pub use crate::document::{MAX_DOCUMENTS, MAX_FILE_BYTES};
@@ -163,8 +163,11 @@ impl Manifests {
 
     fn document(&mut self, place: &mut Place<'_>, document: &Value) {
         let Value::Object(fields) = document else {
-            let fault =
-                Fault::WrongType { expected: "an object", found: "something else".to_owned(), quote: false };
+            let fault = Fault::WrongType {
+                expected: "an object",
+                found: schema::kind(document).to_owned(),
+                quote: false,
+            };
             return place.error(None, "", fault);
         };
         if predecessor::detects(fields) {
@@ -333,17 +336,17 @@ impl Place<'_> {
 
 fn label(kind: &str, document: &Value) -> String {
     let name = document.pointer("/metadata/name").and_then(Value::as_str);
-    name.map_or_else(|| kind.to_owned(), |name| format!("{kind} {}", crate::schema::clip(name)))
+    name.map_or_else(|| kind.to_owned(), |name| format!("{kind} {}", schema::clip(name)))
 }
 
 static POLICY: LazyLock<Schema> = LazyLock::new(object_schema::<TaggingPolicy>);
 static ACCOUNT: LazyLock<Schema> = LazyLock::new(object_schema::<ClientAccount>);
 static SECRET: LazyLock<Schema> = LazyLock::new(|| {
     let fields = [
-        ("apiVersion", Schema::anything()),
-        ("kind", Schema::anything()),
+        ("apiVersion", Schema::text(253, None, "")),
+        ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
-        ("type", Schema::anything()),
+        ("type", Schema::text(253, None, "")),
         ("immutable", Schema::anything()),
         ("data", Schema::texts(100, MAX_FILE_BYTES)),
         ("stringData", Schema::texts(100, MAX_FILE_BYTES)),
@@ -357,8 +360,8 @@ fn object_schema<T: CustomResourceExt>() -> Schema {
         crd.spec.versions.first().and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     let spec = root.and_then(|root| root.properties.as_ref()?.get("spec"));
     let fields = [
-        ("apiVersion", Schema::anything()),
-        ("kind", Schema::anything()),
+        ("apiVersion", Schema::text(253, None, "")),
+        ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
         ("spec", spec.map_or_else(Schema::anything, Schema::new)),
     ];

@@ -55,12 +55,7 @@ impl Schema {
             Some("boolean") => Shape::Boolean,
             _ => Shape::Anything,
         };
-        let about = schema.description.as_deref().unwrap_or_default().replace('\n', " ");
-        let about = about
-            .split_once(". ")
-            .map_or(about.as_str(), |(first, _)| first)
-            .trim_end_matches('.')
-            .to_owned();
+        let about = first_sentence(schema.description.as_deref().unwrap_or_default());
         Self { shape, nullable: schema.nullable.unwrap_or(false), about }
     }
 
@@ -104,10 +99,13 @@ impl Schema {
     }
 
     fn list(schema: &JSONSchemaProps) -> Shape {
-        let items = match &schema.items {
+        let mut items = match &schema.items {
             Some(JSONSchemaPropsOrArray::Schema(items)) => Self::new(items),
             _ => Self::anything(),
         };
+        if items.about.is_empty() {
+            items.about = first_sentence(schema.description.as_deref().unwrap_or_default());
+        }
         Shape::List {
             items: Box::new(items),
             least: size(schema.min_items, 0),
@@ -134,6 +132,13 @@ impl Schema {
         check.value(self, path, value);
         check.faults
     }
+}
+
+fn first_sentence(description: &str) -> String {
+    let description = description.replace('\n', " ");
+    let next = |end: &usize| description[end + 2..].starts_with(|each: char| each.is_ascii_uppercase());
+    let end = description.match_indices(". ").map(|(end, _)| end).find(next);
+    description[..end.unwrap_or(description.len())].trim_end_matches('.').to_owned()
 }
 
 fn size(bound: Option<i64>, otherwise: usize) -> usize {
@@ -216,7 +221,10 @@ impl Check {
             .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
             .min()
             .map(|(_, known)| known.clone());
-        self.fault(path, Fault::UnknownField { nearest, expected: fields.keys().cloned().collect() });
+        // What only servers write is accepted, but not worth suggesting.
+        let expected = fields.iter().filter(|(_, field)| !matches!(field.shape, Shape::Anything));
+        let expected = expected.map(|(name, _)| name.clone()).collect();
+        self.fault(path, Fault::UnknownField { nearest, expected });
     }
 
     fn map(&mut self, values: &Schema, most: usize, path: &str, found: &Map<String, Value>) {
@@ -291,20 +299,28 @@ impl Check {
 
     fn describe(&self, value: &Value) -> String {
         match value {
-            Value::Null => "nothing".to_owned(),
-            Value::Array(_) => "a list".to_owned(),
-            Value::Object(_) => "an object".to_owned(),
-            Value::Bool(_) if self.secret => "true or false".to_owned(),
-            Value::Number(_) if self.secret => "a number".to_owned(),
-            Value::String(_) if self.secret => "text".to_owned(),
+            _ if self.secret => kind(value).to_owned(),
             Value::Bool(flag) => format!("the truth value {flag}"),
-            Value::Number(number) => format!("the number {number}"),
+            Value::Number(number) => format!("the number {}", number.to_string().trim_end_matches(".0")),
             Value::String(text) => format!("the text `{}`", clip(text)),
+            other => kind(other).to_owned(),
         }
     }
 
     fn quote(&self, text: &str) -> String {
         if self.secret { "…".to_owned() } else { clip(text) }
+    }
+}
+
+/// What a value is, without saying it.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
