@@ -1,16 +1,25 @@
 //! Texts in, objects or messages out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use kube::CustomResourceExt;
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
+use tagwarden_core::finding::{Finding, FindingKind};
+use tagwarden_core::judge::Judge;
+use tagwarden_core::policy::{Compiled, PolicyDraft, predecessor};
 use tagwarden_core::registry::Registry;
+use tagwarden_core::resource::{Resource, Tag, Tags};
 
 use crate::access::{ExternalId, ResolvedAccess, resolve_accounts};
 use crate::error::{Fault, ManifestError};
 use crate::manifests::{MAX_DOCUMENTS, MAX_FILE_BYTES, Manifests};
+use crate::policy::TaggingPolicy;
+use crate::yaml::to_yaml;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/manifests");
 
@@ -204,6 +213,131 @@ fn yaml_and_json_say_the_same() {
     assert_eq!(object("a.yaml", yaml), object("a.yaml", json));
     assert_eq!(object("a.yaml", yaml), object("a.yaml", &list));
     assert_eq!(object("a.yaml", yaml), object("a.yaml", &format!("\u{feff}# first\n---\n{yaml}---\n")));
+}
+
+const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies");
+
+fn starter(file: &str) -> Compiled {
+    let text = std::fs::read_to_string(format!("{POLICIES}/{file}")).unwrap();
+    let manifests = read(file, &text).unwrap_or_else(|errors| panic!("{:#?}", messages(&errors)));
+    assert_eq!(manifests.policies().len(), 1, "{file}");
+    let policy = &manifests.policies()[0];
+    assert_eq!(format!("{}.yaml", policy.origin.name), file);
+    policy.compile(&Registry::builtin()).unwrap_or_else(|errors| panic!("{:#?}", messages(&errors)))
+}
+
+/// One entry of `starter-policies.yaml`: a resource, and what a policy makes of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Judged {
+    policy: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    #[serde(default)]
+    arn: String,
+    tags: BTreeMap<String, String>,
+    verdict: String,
+    #[serde(default)]
+    findings: Vec<String>,
+}
+
+#[test]
+fn starter_policies_judge_as_they_say() {
+    let text = std::fs::read_to_string(format!("{CASES}/starter-policies.yaml")).unwrap();
+    let cases: Vec<Judged> = serde_saphyr::from_str(&text).unwrap();
+    let mut untried: Vec<String> = std::fs::read_dir(POLICIES)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(untried.len() >= 4, "{untried:?}");
+    for case in cases {
+        let compiled = starter(&case.policy);
+        assert_eq!(compiled.warnings, [], "{}", case.policy);
+        let mut judge = Judge::new(Arc::new(compiled.policy), "2026-01-01T00:00:00Z".parse().unwrap());
+        let place = judge.place(&"111122223333".parse().unwrap(), &BTreeMap::new(), "eu-west-1");
+        let resource = Resource {
+            arn: case.arn,
+            id: "it".to_owned(),
+            type_id: Registry::builtin().id(&case.type_name).unwrap(),
+            region: "eu-west-1".into(),
+            tags: Tags::Read(case.tags.into_iter().map(|(key, value)| Tag { key, value }).collect()),
+        };
+        let mut findings = Vec::new();
+        let verdict = judge.judge(&place, &resource, &mut findings);
+        let found: Vec<String> = findings.iter().map(brief).collect();
+        assert_eq!((format!("{verdict:?}"), found), (case.verdict, case.findings), "{}", case.policy);
+        untried.retain(|file| *file != case.policy);
+    }
+    assert_eq!(untried, Vec::<String>::new(), "no case tries these policies");
+}
+
+fn brief(finding: &Finding) -> String {
+    let exempt = if finding.exempted.is_some() { " exempt" } else { "" };
+    let text = format!("{} {}{exempt}", finding.violation_type, finding.tag_key);
+    if finding.kind == FindingKind::Advice { format!("({text})") } else { text }
+}
+
+#[test]
+fn the_fallback_policy_asks_for_what_the_starter_asks_of_everything() {
+    let everything = |draft: &PolicyDraft| -> Vec<String> {
+        draft.required_tags.iter().filter(|tag| tag.applies_to.is_none()).map(|tag| tag.key.clone()).collect()
+    };
+    let text = std::fs::read_to_string(format!("{POLICIES}/starter.yaml")).unwrap();
+    let starter = read("starter.yaml", &text).unwrap().policies()[0].object.to_draft();
+    assert_eq!(everything(&starter), everything(&tagwarden_core::policy::fallback()));
+}
+
+#[test]
+fn a_converted_policy_is_the_same_policy() {
+    let registry = Registry::builtin();
+    let json = std::fs::read_to_string(format!("{CASES}/predecessor.json")).unwrap();
+    let original = predecessor::compile(&json, "tagging-policy", &registry).unwrap();
+
+    let manifests = read("tagging_policy.json", &json).unwrap();
+    let direct = manifests.policies()[0].compile(&registry).unwrap();
+    assert_eq!(direct.policy.revision(), original.policy.revision());
+    assert_eq!(direct.warnings, original.warnings);
+    assert_eq!(&**direct.policy.name(), "tagging-policy");
+
+    let yaml = to_yaml(&manifests.policies()[0].object).unwrap();
+    let again = read("policy.yaml", &yaml).unwrap();
+    assert_eq!(again.policies()[0].object, manifests.policies()[0].object, "{yaml}");
+    let converted = again.policies()[0].compile(&registry).unwrap();
+    assert_eq!(converted.policy.revision(), original.policy.revision(), "{yaml}");
+    assert_eq!(to_yaml(&again.policies()[0].object).unwrap(), yaml);
+    let order: Vec<_> = yaml.lines().filter(|line| !line.starts_with([' ', '-'])).collect();
+    assert_eq!(order, ["apiVersion: tagwarden.io/v1alpha1", "kind: TaggingPolicy", "metadata:", "spec:"]);
+    assert!(!yaml.contains("null") && !yaml.contains("Exact") && !yaml.contains("[]"), "{yaml}");
+}
+
+#[test]
+fn every_field_survives_the_draft_and_the_yaml() {
+    let text = std::fs::read_to_string(format!("{CASES}/every-field.yaml")).unwrap();
+    let policy = read("every-field.yaml", &text).unwrap().policies()[0].object.clone();
+    let mut there_and_back = TaggingPolicy::from_draft(policy.to_draft());
+    there_and_back.metadata.namespace.clone_from(&policy.metadata.namespace);
+    assert_eq!(there_and_back, policy);
+    let yaml = to_yaml(&policy).unwrap();
+    assert_eq!(read("a.yaml", &yaml).unwrap().policies()[0].object, policy, "{yaml}");
+    read("a.yaml", &text).unwrap().policies()[0].compile(&Registry::builtin()).unwrap();
+
+    let crd = TaggingPolicy::crd().spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
+    let spec = serde_json::to_value(&policy.spec).unwrap();
+    everything_is_used("spec", &crd.properties.unwrap()["spec"], &[&spec]);
+}
+
+/// Fails for a field of the schema that no value in the example has.
+fn everything_is_used(path: &str, schema: &JSONSchemaProps, values: &[&Value]) {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaPropsOrArray;
+    assert!(!values.is_empty(), "the example lacks {path}");
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+        let items_found: Vec<&Value> = values.iter().flat_map(|value| value.as_array().unwrap()).collect();
+        everything_is_used(&format!("{path}[]"), items, &items_found);
+    }
+    for (name, field) in schema.properties.iter().flatten() {
+        let found: Vec<&Value> = values.iter().filter_map(|value| value.get(name)).collect();
+        everything_is_used(&format!("{path}.{name}"), field, &found);
+    }
 }
 
 proptest! {
