@@ -294,7 +294,12 @@ impl Check {
             Shape::Anything => "something",
         };
         let quote = matches!((shape, found), (Shape::Text { .. }, Value::Number(_) | Value::Bool(_)));
-        self.fault(path, Fault::WrongType { expected, found: self.describe(found), quote });
+        // Long texts and external ids end up where an object belongs; a number or a word is worth quoting.
+        let found = match shape {
+            Shape::Object { .. } | Shape::Map { .. } | Shape::List { .. } => kind(found).to_owned(),
+            _ => self.describe(found),
+        };
+        self.fault(path, Fault::WrongType { expected, found, quote });
     }
 
     fn describe(&self, value: &Value) -> String {
