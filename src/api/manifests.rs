@@ -200,8 +200,11 @@ impl Manifests {
 
     /// What `kubectl get -o yaml` prints for several objects.
     fn list(&mut self, place: &mut Place<'_>, document: &Value) {
-        for (index, item) in document.get("items").and_then(Value::as_array).into_iter().flatten().enumerate()
-        {
+        let items = document.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if items.is_empty() {
+            return place.error(None, "items", Fault::Empty);
+        }
+        for (index, item) in items.iter().enumerate() {
             let prefix = format!("items[{index}]");
             let mut place = Place {
                 file: place.file,

@@ -97,7 +97,8 @@ fn a_file_has_so_many_documents_and_no_more() {
 
 #[test]
 fn a_file_of_mistakes_is_not_answered_with_a_flood() {
-    let list = format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{}1]}}", "1,".repeat(200_000));
+    let list =
+        format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{}1]}}", "1,".repeat(200_000));
     assert_eq!(read("list.json", &list).unwrap_err().len(), MAX_ERRORS);
 }
 
