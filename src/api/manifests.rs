@@ -194,7 +194,10 @@ impl Manifests {
             }
             ("v1", "Secret") => self.secret(place, document),
             ("v1", "List") if place.prefix.is_empty() => self.list(place, document),
-            _ => place.error(None, "", Fault::UnknownKind { api_version, kind }),
+            _ => {
+                let (api_version, kind) = (schema::clip(&api_version), schema::clip(&kind));
+                place.error(None, "", Fault::UnknownKind { api_version, kind });
+            }
         }
     }
 

@@ -103,6 +103,34 @@ fn a_file_of_mistakes_is_not_answered_with_a_flood() {
 }
 
 #[test]
+fn what_is_quoted_is_short_and_fit_for_a_terminal() {
+    let evil = format!("\\u001b[31m\\n{}", "x".repeat(5000));
+    for text in [
+        format!(r#"{{"apiVersion": "{evil}", "kind": "{evil}"}}"#),
+        format!(r#"{{"apiVersion": "v1", "kind": "Secret", "metadata": {{"name": "{evil}", "{evil}": 1}}}}"#),
+        format!(
+            r#"{{"apiVersion": "tagwarden.io/v1alpha1", "kind": "TaggingPolicy", "metadata": {{"name": "a"}},
+                "spec": {{"{evil}": 1, "requiredTags": [{{"key": "{evil}", "severity": "{evil}"}}]}}}}"#
+        ),
+        format!(r#"{{"{evil}": 1, "{evil}": 1}}"#),
+        format!(
+            r#"{{"required_tags": [{{"name": "a", "validation_regex": "({evil}", "applies_to": ["{evil}"]}}]}}"#
+        ),
+    ] {
+        for file in ["a.json", "a.yaml"] {
+            let errors = match read(file, &text) {
+                Err(errors) => errors,
+                Ok(manifests) => manifests.policies()[0].compile(&Registry::builtin()).unwrap_err(),
+            };
+            for message in messages(&errors) {
+                assert!(message.chars().all(|each| !each.is_control()), "{message:?}");
+                assert!(message.len() < 1000, "{message}");
+            }
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_text_are_refused() {
     let errors = Manifests::new("default").read("policy.yaml", b"kind: \xff").unwrap_err();
     assert_eq!(messages(&errors), ["policy.yaml: not UTF-8 text (byte 6)"]);
