@@ -24,6 +24,9 @@ pub use crate::document::{MAX_DOCUMENTS, MAX_FILE_BYTES};
 /// The most objects that are held together, over all files.
 pub const MAX_OBJECTS: usize = 10_000;
 
+/// The most errors that are told about one file.
+pub const MAX_ERRORS: usize = 1000;
+
 /// The kinds that are known, as a message lists them.
 pub(crate) const KINDS: &str = "TaggingPolicy or ClientAccount of `tagwarden.io/v1alpha1`, or Secret of `v1`";
 
@@ -122,7 +125,7 @@ impl Manifests {
     /// Takes the objects of one file: YAML or JSON manifests, or the predecessor's `tagging_policy.json`, which is
     /// taken as a policy that is named after the file. The name of the file is for messages only.
     ///
-    /// All that is wrong is returned, at most fifty faults a document. What is right was taken nevertheless.
+    /// All that is wrong is returned, at most fifty faults a document and [`MAX_ERRORS`] in all. What is right was taken nevertheless.
     pub fn read(&mut self, file: &str, bytes: &[u8]) -> Result<(), Vec<ManifestError>> {
         let file: Arc<str> = file.into();
         let mut errors = Vec::new();
@@ -191,14 +194,20 @@ impl Manifests {
             }
             ("v1", "Secret") => self.secret(place, document),
             ("v1", "List") if place.prefix.is_empty() => self.list(place, document),
-            _ => place.error(None, "", Fault::UnknownKind { api_version, kind }),
+            _ => {
+                let (api_version, kind) = (schema::clip(&api_version), schema::clip(&kind));
+                place.error(None, "", Fault::UnknownKind { api_version, kind });
+            }
         }
     }
 
     /// What `kubectl get -o yaml` prints for several objects.
     fn list(&mut self, place: &mut Place<'_>, document: &Value) {
-        for (index, item) in document.get("items").and_then(Value::as_array).into_iter().flatten().enumerate()
-        {
+        let items = document.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if items.is_empty() {
+            return place.error(None, "items", Fault::Empty);
+        }
+        for (index, item) in items.iter().enumerate() {
             let prefix = format!("items[{index}]");
             let mut place = Place {
                 file: place.file,
@@ -285,13 +294,13 @@ impl Manifests {
         };
         if self.seen.len() >= MAX_OBJECTS {
             let message = format!("is one too many: at most {MAX_OBJECTS} objects are held together");
-            place.errors.push(origin.error("", Fault::Invalid(message)));
+            place.push(origin.error("", Fault::Invalid(message)));
             return None;
         }
         let identity = (kind, origin.namespace.clone(), origin.name.clone());
         if let Some(first) = self.seen.get(&identity) {
             let fault = Fault::Duplicate { name: origin.name.clone(), first: first.clone() };
-            place.errors.push(origin.error("metadata.name", fault));
+            place.push(origin.error("metadata.name", fault));
             return None;
         }
         self.seen.insert(identity, origin.to_string());
@@ -314,7 +323,7 @@ impl Place<'_> {
             matches!(fault, Fault::TooLarge { .. } | Fault::NotText { .. } | Fault::TooManyDocuments { .. });
         let document = (!file_wide).then_some(self.document);
         let file = Arc::clone(self.file);
-        self.errors.push(ManifestError { file, document, object: None, path: String::new(), fault });
+        self.push(ManifestError { file, document, object: None, path: String::new(), fault });
     }
 
     fn faults(&mut self, object: &str, faults: Vec<(String, Fault)>) {
@@ -330,7 +339,13 @@ impl Place<'_> {
             (prefix, path) => format!("{prefix}.{path}"),
         };
         let (file, object) = (Arc::clone(self.file), object.map(str::to_owned));
-        self.errors.push(ManifestError { file, document: Some(self.document), object, path, fault });
+        self.push(ManifestError { file, document: Some(self.document), object, path, fault });
+    }
+
+    fn push(&mut self, error: ManifestError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error);
+        }
     }
 }
 

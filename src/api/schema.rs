@@ -163,7 +163,7 @@ impl Check {
     }
 
     fn value(&mut self, schema: &Schema, path: &str, value: &Value) {
-        if value.is_null() && schema.nullable {
+        if (value.is_null() && schema.nullable) || self.faults.len() == MAX_FAULTS {
             return;
         }
         match (&schema.shape, value) {
@@ -215,6 +215,9 @@ impl Check {
     }
 
     fn unknown_field(&mut self, fields: &BTreeMap<String, Schema>, path: &str, name: &str) {
+        if self.faults.len() == MAX_FAULTS {
+            return;
+        }
         let nearest = fields
             .keys()
             .map(|known| (strsim::osa_distance(known, &clip(name)), known))
@@ -294,7 +297,12 @@ impl Check {
             Shape::Anything => "something",
         };
         let quote = matches!((shape, found), (Shape::Text { .. }, Value::Number(_) | Value::Bool(_)));
-        self.fault(path, Fault::WrongType { expected, found: self.describe(found), quote });
+        // Long texts and external ids end up where an object belongs; a number or a word is worth quoting.
+        let found = match shape {
+            Shape::Object { .. } | Shape::Map { .. } | Shape::List { .. } => kind(found).to_owned(),
+            _ => self.describe(found),
+        };
+        self.fault(path, Fault::WrongType { expected, found, quote });
     }
 
     fn describe(&self, value: &Value) -> String {
@@ -335,10 +343,18 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// The beginning of a text that may be long.
+/// The beginning of a text that may be long, fit for a terminal.
 pub(crate) fn clip(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut clipped = String::new();
+    for (index, each) in text.chars().enumerate() {
+        match each {
+            _ if index == MAX_QUOTE => {
+                clipped.push('…');
+                break;
+            }
+            control if control.is_control() => clipped.extend(control.escape_default()),
+            plain => clipped.push(plain),
+        }
     }
+    clipped
 }

@@ -1,16 +1,28 @@
 //! Texts in, objects or messages out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt;
 use proptest::prelude::*;
+use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
+use tagwarden_core::finding::{Finding, FindingKind};
+use tagwarden_core::judge::Judge;
+use tagwarden_core::policy::{Compiled, PolicyDraft, predecessor};
 use tagwarden_core::registry::Registry;
+use tagwarden_core::resource::{Resource, Tag, Tags};
 
 use crate::access::{ExternalId, ResolvedAccess, resolve_accounts};
 use crate::error::{Fault, ManifestError};
-use crate::manifests::{MAX_DOCUMENTS, MAX_FILE_BYTES, Manifests};
+use crate::manifests::{MAX_DOCUMENTS, MAX_ERRORS, MAX_FILE_BYTES, Manifests};
+use crate::policy::TaggingPolicy;
+use crate::yaml::to_yaml;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/manifests");
 
@@ -56,7 +68,7 @@ fn every_mistake_is_said_with_its_place() {
                     .collect()
             }
         };
-        if said != case.says {
+        if said != case.says || said.is_empty() {
             writeln!(wrong, "{}:\n  said {said:#?}\n  instead of {:#?}", case.what, case.says).unwrap();
         }
     }
@@ -81,6 +93,41 @@ fn a_file_has_so_many_documents_and_no_more() {
     assert_eq!(errors[0].fault, Fault::TooManyDocuments { limit: MAX_DOCUMENTS });
     let errors = read("many.yaml", &document.repeat(MAX_DOCUMENTS)).unwrap_err();
     assert!(errors.iter().all(|error| matches!(error.fault, Fault::Duplicate { .. })), "{errors:?}");
+}
+
+#[test]
+fn a_file_of_mistakes_is_not_answered_with_a_flood() {
+    let list =
+        format!("{{\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": [{}1]}}", "1,".repeat(200_000));
+    assert_eq!(read("list.json", &list).unwrap_err().len(), MAX_ERRORS);
+}
+
+#[test]
+fn what_is_quoted_is_short_and_fit_for_a_terminal() {
+    let evil = format!("\\u001b[31m\\n{}", "x".repeat(5000));
+    for text in [
+        format!(r#"{{"apiVersion": "{evil}", "kind": "{evil}"}}"#),
+        format!(r#"{{"apiVersion": "v1", "kind": "Secret", "metadata": {{"name": "{evil}", "{evil}": 1}}}}"#),
+        format!(
+            r#"{{"apiVersion": "tagwarden.io/v1alpha1", "kind": "TaggingPolicy", "metadata": {{"name": "a"}},
+                "spec": {{"{evil}": 1, "requiredTags": [{{"key": "{evil}", "severity": "{evil}"}}]}}}}"#
+        ),
+        format!(r#"{{"{evil}": 1, "{evil}": 1}}"#),
+        format!(
+            r#"{{"required_tags": [{{"name": "a", "validation_regex": "({evil}", "applies_to": ["{evil}"]}}]}}"#
+        ),
+    ] {
+        for file in ["a.json", "a.yaml"] {
+            let errors = match read(file, &text) {
+                Err(errors) => errors,
+                Ok(manifests) => manifests.policies()[0].compile(&Registry::builtin()).unwrap_err(),
+            };
+            for message in messages(&errors) {
+                assert!(message.chars().all(|each| !each.is_control()), "{message:?}");
+                assert!(message.len() < 1000, "{message}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -206,6 +253,130 @@ fn yaml_and_json_say_the_same() {
     assert_eq!(object("a.yaml", yaml), object("a.yaml", &format!("\u{feff}# first\n---\n{yaml}---\n")));
 }
 
+const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../policies");
+
+fn starter(file: &str) -> Compiled {
+    let text = std::fs::read_to_string(format!("{POLICIES}/{file}")).unwrap();
+    let manifests = read(file, &text).unwrap_or_else(|errors| panic!("{:#?}", messages(&errors)));
+    assert_eq!(manifests.policies().len(), 1, "{file}");
+    let policy = &manifests.policies()[0];
+    assert_eq!(format!("{}.yaml", policy.origin.name), file);
+    policy.compile(&Registry::builtin()).unwrap_or_else(|errors| panic!("{:#?}", messages(&errors)))
+}
+
+/// One entry of `starter-policies.yaml`: a resource, and what a policy makes of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Judged {
+    policy: String,
+    #[serde(rename = "type")]
+    type_name: String,
+    #[serde(default)]
+    arn: String,
+    tags: BTreeMap<String, String>,
+    verdict: String,
+    #[serde(default)]
+    findings: Vec<String>,
+}
+
+#[test]
+fn starter_policies_judge_as_they_say() {
+    let text = std::fs::read_to_string(format!("{CASES}/starter-policies.yaml")).unwrap();
+    let cases: Vec<Judged> = serde_saphyr::from_str(&text).unwrap();
+    let mut untried: Vec<String> = std::fs::read_dir(POLICIES)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(untried.len() >= 4, "{untried:?}");
+    for case in cases {
+        let compiled = starter(&case.policy);
+        assert_eq!(compiled.warnings, [], "{}", case.policy);
+        let mut judge = Judge::new(Arc::new(compiled.policy), "2026-01-01T00:00:00Z".parse().unwrap());
+        let place = judge.place(&"111122223333".parse().unwrap(), &BTreeMap::new(), "eu-west-1");
+        let resource = Resource {
+            arn: case.arn,
+            id: "it".to_owned(),
+            type_id: Registry::builtin().id(&case.type_name).unwrap(),
+            region: "eu-west-1".into(),
+            tags: Tags::Read(case.tags.into_iter().map(|(key, value)| Tag { key, value }).collect()),
+        };
+        let mut findings = Vec::new();
+        let verdict = judge.judge(&place, &resource, &mut findings);
+        let found: Vec<String> = findings.iter().map(brief).collect();
+        assert_eq!((format!("{verdict:?}"), found), (case.verdict, case.findings), "{}", case.policy);
+        untried.retain(|file| *file != case.policy);
+    }
+    assert_eq!(untried, Vec::<String>::new(), "no case tries these policies");
+}
+
+fn brief(finding: &Finding) -> String {
+    let exempt = if finding.exempted.is_some() { " exempt" } else { "" };
+    let text = format!("{} {}{exempt}", finding.violation_type, finding.tag_key);
+    if finding.kind == FindingKind::Advice { format!("({text})") } else { text }
+}
+
+#[test]
+fn the_fallback_policy_asks_for_what_the_starter_asks_of_everything() {
+    let everything = |draft: &PolicyDraft| -> Vec<String> {
+        draft.required_tags.iter().filter(|tag| tag.applies_to.is_none()).map(|tag| tag.key.clone()).collect()
+    };
+    let text = std::fs::read_to_string(format!("{POLICIES}/starter.yaml")).unwrap();
+    let starter = read("starter.yaml", &text).unwrap().policies()[0].object.to_draft();
+    assert_eq!(everything(&starter), everything(&tagwarden_core::policy::fallback()));
+}
+
+#[test]
+fn a_converted_policy_is_the_same_policy() {
+    let registry = Registry::builtin();
+    let json = std::fs::read_to_string(format!("{CASES}/predecessor.json")).unwrap();
+    let original = predecessor::compile(&json, "tagging-policy", &registry).unwrap();
+
+    let manifests = read("tagging_policy.json", &json).unwrap();
+    let direct = manifests.policies()[0].compile(&registry).unwrap();
+    assert_eq!(direct.policy.revision(), original.policy.revision());
+    assert_eq!(direct.warnings, original.warnings);
+    assert_eq!(&**direct.policy.name(), "tagging-policy");
+
+    let yaml = to_yaml(&manifests.policies()[0].object).unwrap();
+    let again = read("policy.yaml", &yaml).unwrap();
+    assert_eq!(again.policies()[0].object, manifests.policies()[0].object, "{yaml}");
+    let converted = again.policies()[0].compile(&registry).unwrap();
+    assert_eq!(converted.policy.revision(), original.policy.revision(), "{yaml}");
+    assert_eq!(to_yaml(&again.policies()[0].object).unwrap(), yaml);
+    let order: Vec<_> = yaml.lines().filter(|line| !line.starts_with([' ', '-'])).collect();
+    assert_eq!(order, ["apiVersion: tagwarden.io/v1alpha1", "kind: TaggingPolicy", "metadata:", "spec:"]);
+    assert!(!yaml.contains("null") && !yaml.contains("Exact") && !yaml.contains("[]"), "{yaml}");
+}
+
+#[test]
+fn every_field_survives_the_draft_and_the_yaml() {
+    let text = std::fs::read_to_string(format!("{CASES}/every-field.yaml")).unwrap();
+    let policy = read("every-field.yaml", &text).unwrap().policies()[0].object.clone();
+    let mut there_and_back = TaggingPolicy::from_draft(policy.to_draft());
+    there_and_back.metadata.namespace.clone_from(&policy.metadata.namespace);
+    assert_eq!(there_and_back, policy);
+    let yaml = to_yaml(&policy).unwrap();
+    assert_eq!(read("a.yaml", &yaml).unwrap().policies()[0].object, policy, "{yaml}");
+    read("a.yaml", &text).unwrap().policies()[0].compile(&Registry::builtin()).unwrap();
+
+    let crd = TaggingPolicy::crd().spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
+    let spec = serde_json::to_value(&policy.spec).unwrap();
+    everything_is_used("spec", &crd.properties.unwrap()["spec"], &[&spec]);
+}
+
+/// Fails for a field of the schema that no value in the example has.
+fn everything_is_used(path: &str, schema: &JSONSchemaProps, values: &[&Value]) {
+    assert!(!values.is_empty(), "the example lacks {path}");
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+        let items_found: Vec<&Value> = values.iter().flat_map(|value| value.as_array().unwrap()).collect();
+        everything_is_used(&format!("{path}[]"), items, &items_found);
+    }
+    for (name, field) in schema.properties.iter().flatten() {
+        let found: Vec<&Value> = values.iter().filter_map(|value| value.get(name)).collect();
+        everything_is_used(&format!("{path}.{name}"), field, &found);
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_are_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512), json: bool) {
@@ -316,6 +487,9 @@ fn bounded(path: &str, schema: &JSONSchemaProps) {
         "{path} has alternatives"
     );
     assert!(schema.not.is_none() && schema.ref_path.is_none(), "{path} is not structural");
+    if let Some(pattern) = &schema.pattern {
+        assert!(Regex::new(pattern).is_ok() && pattern.is_ascii(), "{path} has the pattern `{pattern}`");
+    }
     match schema.type_.as_deref() {
         Some("string") => assert!(
             schema.max_length.is_some() || schema.enum_.is_some() || schema.format.is_some(),
@@ -323,16 +497,15 @@ fn bounded(path: &str, schema: &JSONSchemaProps) {
         ),
         Some("array") => assert!(schema.max_items.is_some(), "{path} is an endless list"),
         Some("integer") => {
-            assert!(schema.minimum.is_some() && schema.maximum.is_some(), "{path} is boundless")
+            assert!(schema.minimum.is_some() && schema.maximum.is_some(), "{path} is boundless");
         }
         Some("object" | "boolean") => {}
         other => panic!("{path} is of type {other:?}"),
     }
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd;
-    if let Some(crd::JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &schema.items {
         bounded(&format!("{path}[]"), items);
     }
-    if let Some(crd::JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &schema.additional_properties {
         assert!(schema.max_properties.is_some(), "{path} is an endless map");
         bounded(&format!("{path}.*"), values);
     }
