@@ -10,15 +10,21 @@ use crate::StoreError;
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_runs.sql")];
 
 /// The schema that this version knows.
+#[allow(clippy::cast_possible_wrap)] // a handful
 pub(crate) const KNOWN: i64 = MIGRATIONS.len() as i64;
 
 /// Applies what is missing. The caller holds a transaction that keeps every other starter waiting.
-pub(crate) async fn apply(transaction: &mut Transaction<'static, Any>, store: &str) -> Result<(), StoreError> {
+pub(crate) async fn apply(
+    transaction: &mut Transaction<'static, Any>,
+    store: &str,
+) -> Result<(), StoreError> {
     let failed = StoreError::database("prepare its tables");
-    sqlx::query("CREATE TABLE IF NOT EXISTS tagwarden_store_migrations (version BIGINT NOT NULL PRIMARY KEY)")
-        .execute(&mut **transaction)
-        .await
-        .map_err(&failed)?;
+    sqlx::query(
+        "CREATE TABLE IF NOT EXISTS tagwarden_store_migrations (version BIGINT NOT NULL PRIMARY KEY)",
+    )
+    .execute(&mut **transaction)
+    .await
+    .map_err(&failed)?;
     let found: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(version), 0) FROM tagwarden_store_migrations")
         .fetch_one(&mut **transaction)
         .await
