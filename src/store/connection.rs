@@ -54,7 +54,7 @@ impl Store {
         if matches!(location, Location::SqliteFile(_)) {
             prefer_wal(&mut first).await;
         }
-        first.close().await.map_err(StoreError::database("open"))?;
+        first.close().await.map_err(|error| refused(&location, &error))?;
 
         let store = Self { pool: pool(options, &location), begin, location: Arc::new(location) };
         store.migrate().await?;
@@ -78,13 +78,13 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.begin("prepare its tables").await?;
+        let failed = |error| refused(&self.location, &error);
+        let mut transaction = self.pool.begin_with(self.begin).await.map_err(failed)?;
         if matches!(*self.location, Location::Postgres { .. }) {
-            let lock = sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await;
-            lock.map_err(StoreError::database("wait for its migration"))?;
+            sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await.map_err(failed)?;
         }
-        migrations::apply(&mut transaction, &self.location.to_string()).await?;
-        transaction.commit().await.map_err(StoreError::database("prepare its tables"))
+        migrations::apply(&mut transaction, &self.location).await?;
+        transaction.commit().await.map_err(failed)
     }
 }
 
@@ -110,7 +110,8 @@ async fn connect(options: &AnyConnectOptions, location: &Location) -> Result<Any
     }
 }
 
-fn refused(location: &Location, error: &sqlx::Error) -> StoreError {
+/// The database does not let us in, or not further.
+pub(crate) fn refused(location: &Location, error: &sqlx::Error) -> StoreError {
     StoreError::Connect { store: location.to_string(), cause: cause(error) }
 }
 

@@ -170,8 +170,7 @@ impl RunRecorder {
         transaction: &mut Transaction<'static, Any>,
         report: &ScanReport,
     ) -> Result<(), StoreError> {
-        let stopped = report.coverage.iter().any(|cell| cell.state == CellState::Interrupted);
-        let state = if stopped { RunState::Cancelled } else { RunState::Succeeded };
+        let state = outcome(report);
         let statement = sqlx::query(END_RUN)
             .bind(self.tenant.to_string())
             .bind(self.run_id.to_string())
@@ -215,6 +214,17 @@ impl RunRecorder {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Seeing nothing is no success: its score of 1 would say that all is well.
+fn outcome(report: &ScanReport) -> RunState {
+    if report.coverage.iter().any(|cell| cell.state == CellState::Interrupted) {
+        RunState::Cancelled
+    } else if report.saw_nothing() {
+        RunState::Failed
+    } else {
+        RunState::Succeeded
     }
 }
 

@@ -47,7 +47,7 @@ on_both! {
         let report = record(&store, TENANT, start("three-accounts", 0), &found).await;
         let one: Vec<_> = found.iter().filter(|row| row.account_id == account(1)).cloned().collect();
         record(&store, TENANT, RunStart { policy_name: "strict".into(), ..start("one-account", 1) }, &one).await;
-        record(&store, TENANT, RunStart { scope_digest: "eu".into(), ..start("no-account", 2) }, &[]).await;
+        record(&store, TENANT, RunStart { scope_digest: "eu".into(), ..start("nothing-found", 2) }, &[]).await;
 
         let policy = RunFilter { policy: Some("strict".into()), ..all() };
         assert_eq!(ids(&store, TENANT, policy).await, ["one-account"]);

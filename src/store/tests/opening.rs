@@ -44,7 +44,7 @@ on_both! {
         }
         // `tagwarden_runs` is in the way of the first migration.
         let error = refused(&bed.url).await;
-        assert!(matches!(error, StoreError::Database { .. }), "{error:?}");
+        assert!(error.to_string().contains("already exists"), "{error}");
         let half = sqlx::query("SELECT 1 FROM tagwarden_store_migrations").fetch_optional(store.pool()).await;
         assert!(half.is_err(), "the record of migrations was left behind");
     }
@@ -136,10 +136,16 @@ async fn files_that_cannot_be_stores_are_refused() {
     std::fs::write(&text, "no database, but long enough to be taken for one; ".repeat(100)).unwrap();
     let before = std::fs::read(&text).unwrap();
     let error = refused(&format!("sqlite:{}", text.display())).await;
-    assert!(error.to_string().contains("file is not a database"), "{error}");
+    assert!(
+        error.to_string().contains("notes.txt") && error.to_string().contains("file is not a database"),
+        "{error}"
+    );
     assert_eq!(std::fs::read(&text).unwrap(), before);
     assert!(
-        refused(&format!("sqlite:{}/store.db", text.display())).await.to_string().contains("there is no directory")
+        refused(&format!("sqlite:{}/store.db", text.display()))
+            .await
+            .to_string()
+            .contains("there is no directory")
     );
 }
 
@@ -149,16 +155,15 @@ async fn a_server_that_does_not_let_us_in_is_named_without_the_password() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (_, host) = bed.url.rsplit_once('@').unwrap();
     for (url, hint) in [
-        (format!("postgres://tagwarden:hunter2@{host}"), "password authentication failed"),
+        (format!("postgres://nobody-here:hunter2@{host}"), "nobody-here"),
         (format!("postgres://tagwarden:hunter2@127.0.0.1:{free}/postgres"), "refused"),
         (format!("{}_missing", bed.url), "does not exist"),
-        (format!("{}?sslmode=hunter2", bed.url), "ssl"),
+        (format!("{}?sslmode=never", bed.url), "ssl"),
     ] {
         let error = refused(&url).await;
         let text = format!("{error} {error:?}");
         assert!(matches!(error, StoreError::Connect { .. }), "{text}");
         assert!(text.contains(hint) && text.contains("postgres://127.0.0.1:"), "{text}");
-        assert!(!text.contains("s3cret"), "{text}");
-        assert!(!text.contains("hunter2") || hint == "ssl", "{text}");
+        assert!(!text.contains("s3cret") && !text.contains("hunter2"), "{text}");
     }
 }

@@ -75,12 +75,13 @@ fn start() -> Server {
                 log += &(line + "\n");
             }
         }
+        let _ = child.wait();
         let _ = ready.send(Err(log));
     });
-    match readiness.recv_timeout(Duration::from_secs(120)) {
+    match readiness.recv_timeout(Duration::from_mins(2)) {
         Ok(Ok(())) => {}
         Ok(Err(log)) => panic!("PostgreSQL did not start: {log}"),
-        Err(_) => panic!("PostgreSQL did not start within two minutes"),
+        Err(error) => panic!("PostgreSQL did not start within two minutes: {error}"),
     }
     Server { url: format!("postgres://tagwarden:{PASSWORD_IN_URL}@127.0.0.1:{port}/postgres"), _leash: leash }
 }

@@ -1,8 +1,9 @@
 //! What a recorder takes, and what of it can be read when.
 
 use tagwarden_app::ports::FindingSink as _;
-use tagwarden_core::coverage::{ANY, CellState};
+use tagwarden_core::coverage::{ANY, Cell, CellState};
 use tagwarden_core::finding::{FindingKind, Severity};
+use tagwarden_core::tally::Tally;
 
 use crate::tests::bed::{TestBed, rows};
 use crate::tests::on_both;
@@ -78,6 +79,20 @@ on_both! {
         assert_eq!(run.state, RunState::Cancelled);
         assert!(!run.results.unwrap().complete);
         assert_eq!(read_all(&store, TENANT, "r1", 1000).await, found);
+    }
+
+    async fn a_scan_that_saw_nothing_has_failed(bed) {
+        let store = bed.open().await;
+        let mut blind = report("r1", 9, &[]);
+        blind.summary = Tally::default();
+        blind.coverage = vec![Cell { resources: 0, ..cell(&account(0), ANY, ANY, CellState::Denied) }];
+        let mut recorder = store.record(TENANT, start("r1", 0)).await.unwrap();
+        recorder.finish(&blind).await.unwrap();
+        let run = store.run(TENANT, "r1").await.unwrap();
+        assert_eq!(run.state, RunState::Failed);
+        let results = run.results.unwrap();
+        assert_eq!((results.complete, results.gaps), (false, 1));
+        assert_eq!(store.coverage(TENANT, "r1").await.unwrap(), blind.coverage);
     }
 
     async fn a_run_belongs_to_its_tenant(bed) {
@@ -224,6 +239,6 @@ on_both! {
         let counted = read.iter().filter(|row| row.finding.counts()).count() as u64;
         assert_eq!(counted, report.summary.violations());
         let counts = store.counts(TENANT, "large").await.unwrap();
-        assert_eq!(counts.by_account.values().map(tagwarden_core::tally::Tally::violations).sum::<u64>(), counted);
+        assert_eq!(counts.by_account.values().map(Tally::violations).sum::<u64>(), counted);
     }
 }

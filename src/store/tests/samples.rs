@@ -95,6 +95,7 @@ pub(crate) fn report(run_id: &str, finished: i64, rows: &[ViolationRow]) -> Scan
         report.by_region.entry(Arc::clone(&row.region)).or_default().add(verdict, found);
         report.by_resource_type.entry(Arc::clone(&row.resource_type)).or_default().add(verdict, found);
     }
+    report.by_account.entry(account(0)).or_default();
     for account_id in report.by_account.keys() {
         report.accounts.push(AccountReport {
             account_id: Some(account_id.clone()),
