@@ -14,10 +14,38 @@ pub(crate) const BATCH: usize = 100;
 macro_rules! tally_columns {
     ($prefix:literal) => {
         concat!(
-            $prefix, "compliant, ", $prefix, "violating, ", $prefix, "exempt, ", $prefix, "unknown, ",
-            $prefix, "critical, ", $prefix, "high, ", $prefix, "medium, ", $prefix, "low, ", $prefix, "info, ",
-            $prefix, "missing_required_tag, ", $prefix, "invalid_value, ", $prefix, "invalid_format, ",
-            $prefix, "wrong_case, ", $prefix, "forbidden_tag, ", $prefix, "naming_rule, ", $prefix, "advice"
+            $prefix,
+            "compliant, ",
+            $prefix,
+            "violating, ",
+            $prefix,
+            "exempt, ",
+            $prefix,
+            "unknown, ",
+            $prefix,
+            "critical, ",
+            $prefix,
+            "high, ",
+            $prefix,
+            "medium, ",
+            $prefix,
+            "low, ",
+            $prefix,
+            "info, ",
+            $prefix,
+            "missing_required_tag, ",
+            $prefix,
+            "invalid_value, ",
+            $prefix,
+            "invalid_format, ",
+            $prefix,
+            "wrong_case, ",
+            $prefix,
+            "forbidden_tag, ",
+            $prefix,
+            "naming_rule, ",
+            $prefix,
+            "advice"
         )
     };
 }
@@ -106,7 +134,10 @@ pub(crate) fn read_tally(row: &sqlx::any::AnyRow, first: usize) -> Result<Option
             None => return Ok(None),
         }
     }
-    let [compliant, violating, exempt, unknown, c, h, m, l, i, v1, v2, v3, v4, v5, v6, advice] = values;
-    let (by_severity, by_violation_type) = ([c, h, m, l, i], [v1, v2, v3, v4, v5, v6]);
-    Ok(Some(Tally { compliant, violating, exempt, unknown, by_severity, by_violation_type, advice }))
+    let [compliant, violating, exempt, unknown, rest @ ..] = values;
+    let mut rest = rest.into_iter();
+    let mut next = || rest.next().unwrap_or_default();
+    let by_severity = std::array::from_fn(|_| next());
+    let by_violation_type = std::array::from_fn(|_| next());
+    Ok(Some(Tally { compliant, violating, exempt, unknown, by_severity, by_violation_type, advice: next() }))
 }

@@ -54,7 +54,7 @@ impl Store {
         if matches!(location, Location::SqliteFile(_)) {
             prefer_wal(&mut first).await;
         }
-        first.close().await.map_err(StoreError::database("open"))?;
+        first.close().await.map_err(|error| refused(&location, &error))?;
 
         let store = Self { pool: pool(options, &location), begin, location: Arc::new(location) };
         store.migrate().await?;
@@ -78,13 +78,13 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<(), StoreError> {
-        let mut transaction = self.begin("prepare its tables").await?;
+        let failed = |error| refused(&self.location, &error);
+        let mut transaction = self.pool.begin_with(self.begin).await.map_err(failed)?;
         if matches!(*self.location, Location::Postgres { .. }) {
-            let lock = sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await;
-            lock.map_err(StoreError::database("wait for its migration"))?;
+            sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await.map_err(failed)?;
         }
-        migrations::apply(&mut transaction, &self.location.to_string()).await?;
-        transaction.commit().await.map_err(StoreError::database("prepare its tables"))
+        migrations::apply(&mut transaction, &self.location).await?;
+        transaction.commit().await.map_err(failed)
     }
 }
 
@@ -102,12 +102,16 @@ async fn connect(options: &AnyConnectOptions, location: &Location) -> Result<Any
         Ok(connected) => connected.map_err(|error| refused(location, &error)),
         Err(_) => Err(StoreError::Connect {
             store: location.to_string(),
-            cause: format!("no answer within {} seconds; check the host, the port and the network", PATIENCE.as_secs()),
+            cause: format!(
+                "no answer within {} seconds; check the host, the port and the network",
+                PATIENCE.as_secs()
+            ),
         }),
     }
 }
 
-fn refused(location: &Location, error: &sqlx::Error) -> StoreError {
+/// The database does not let us in, or not further.
+pub(crate) fn refused(location: &Location, error: &sqlx::Error) -> StoreError {
     StoreError::Connect { store: location.to_string(), cause: cause(error) }
 }
 
@@ -115,7 +119,9 @@ fn pool(options: AnyConnectOptions, location: &Location) -> AnyPool {
     let pool = AnyPoolOptions::new().acquire_timeout(PATIENCE);
     match location {
         Location::Postgres { .. } => pool.max_connections(8),
-        Location::SqliteFile(_) => pool.max_connections(4).after_connect(|connection, _| Box::pin(pragmas(connection))),
+        Location::SqliteFile(_) => {
+            pool.max_connections(4).after_connect(|connection, _| Box::pin(pragmas(connection)))
+        }
         // Every connection would be a database of its own, and the last one takes it along.
         Location::SqliteMemory => pool
             .max_connections(1)
@@ -144,16 +150,19 @@ async fn prefer_wal(connection: &mut AnyConnection) {
 
 /// Makes sure that the file is there, and says it in the words of the driver.
 fn file_url(path: &Path) -> Result<String, StoreError> {
-    let directory = match path.parent() {
+    let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let missing = || StoreError::NoDirectory { path: path.to_owned(), directory: directory.to_owned() };
+    let missing = || StoreError::NoDirectory { path: path.to_owned(), directory: parent.to_owned() };
     // The driver's URL loses `..`, which after a symbolic link is not what the path means.
-    let directory = directory.canonicalize().map_err(|error| match error.kind() {
+    let directory = parent.canonicalize().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => missing(),
         _ => unusable(path, &error),
     })?;
+    if !directory.is_dir() {
+        return Err(missing());
+    }
     let name = path.file_name().ok_or_else(|| unusable(path, &io::ErrorKind::IsADirectory.into()))?;
     let file = directory.join(name);
     create_private(&file).map_err(|error| unusable(path, &error))?;

@@ -8,7 +8,9 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Not a store this version knows.
-    #[error("`{scheme}` is not a kind of store: write sqlite:PATH, postgres://USER@HOST/DATABASE or postgresql://…")]
+    #[error(
+        "`{scheme}` is not a kind of store: write sqlite:PATH, postgres://USER@HOST/DATABASE or postgresql://…"
+    )]
     UnknownKind {
         /// What stands before the first colon; the rest may hold a password.
         scheme: String,
@@ -20,7 +22,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The directory of a SQLite file is not there.
-    #[error("the store {path:?} cannot be created: the directory {directory:?} does not exist; create it first", path = path.display(), directory = directory.display())]
+    #[error("the store {path:?} cannot be created: there is no directory {directory:?}; create it first", path = path.display(), directory = directory.display())]
     NoDirectory {
         /// The file.
         path: PathBuf,
@@ -98,7 +100,9 @@ pub enum StoreError {
         reported: String,
     },
     /// A row that this program did not write.
-    #[error("the store holds `{value}` where {expected} belongs: restore it from a backup or use another store")]
+    #[error(
+        "the store holds `{value}` where {expected} belongs: restore it from a backup or use another store"
+    )]
     Corrupt {
         /// What was expected.
         expected: &'static str,
@@ -113,7 +117,7 @@ impl StoreError {
         move |error| Self::Database { action, cause: cause(&error) }
     }
 
-    pub(crate) fn corrupt(expected: &'static str, value: impl ToString) -> Self {
+    pub(crate) fn corrupt(expected: &'static str, value: impl std::fmt::Display) -> Self {
         Self::Corrupt { expected, value: text::excerpt(&value.to_string()) }
     }
 }

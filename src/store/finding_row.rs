@@ -63,7 +63,11 @@ impl From<&ViolationRow> for FindingRow {
                 .map(|values| text::stored_list(values.iter().map(AsRef::as_ref))),
             expected_format: finding.expected_format.as_deref().map(stored),
             exempted_by: finding.exempted.as_ref().map(|exempted| stored(&exempted.by)),
-            exempt_until: finding.exempted.as_ref().and_then(|exempted| exempted.until).map(Timestamp::as_millisecond),
+            exempt_until: finding
+                .exempted
+                .as_ref()
+                .and_then(|exempted| exempted.until)
+                .map(Timestamp::as_millisecond),
         }
     }
 }
@@ -103,9 +107,9 @@ pub(crate) fn read(row: &AnyRow) -> Result<(i64, ViolationRow), StoreError> {
     };
     let finding = Finding {
         kind: kind(&text(9)?)?,
-        violation_type: text(7)?
-            .parse()
-            .map_err(|unknown: tagwarden_core::finding::UnknownWord| StoreError::corrupt("a violation type", unknown.0))?,
+        violation_type: text(7)?.parse().map_err(|unknown: tagwarden_core::finding::UnknownWord| {
+            StoreError::corrupt("a violation type", unknown.0)
+        })?,
         severity: severity(row.try_get(8).map_err(&failed)?)?,
         tag_key: text(6)?.into(),
         current_value: maybe(10)?.map(Into::into),
@@ -117,7 +121,9 @@ pub(crate) fn read(row: &AnyRow) -> Result<(i64, ViolationRow), StoreError> {
         arn: text(1)?,
         resource_id: text(2)?,
         resource_type: text(3)?.into(),
-        account_id: text(4)?.parse().map_err(|_| StoreError::corrupt("an account id", text(4).unwrap_or_default()))?,
+        account_id: text(4)?
+            .parse()
+            .map_err(|_| StoreError::corrupt("an account id", text(4).unwrap_or_default()))?,
         region: text(5)?.into(),
         finding,
     };

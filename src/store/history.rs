@@ -52,7 +52,7 @@ pub enum RunState {
     Running,
     /// Its report is in; whether everything was seen is another matter.
     Succeeded,
-    /// Came to nothing.
+    /// Came to nothing: the coverage of its report says why, or the cause for which it was abandoned.
     Failed,
     /// Was stopped; what it had seen by then may be there.
     Cancelled,

@@ -53,7 +53,8 @@ fn sqlite(rest: &str) -> Result<Location, StoreError> {
 
 fn postgres(url: &str, rest: &str) -> Result<Location, StoreError> {
     // With one of these unescaped in the password, part of it would be taken for the host or the database, and shown.
-    let after_host = rest.trim_start_matches('/').find(['/', '?', '#']).map(|at| &rest.trim_start_matches('/')[at..]);
+    let after_host =
+        rest.trim_start_matches('/').find(['/', '?', '#']).map(|at| &rest.trim_start_matches('/')[at..]);
     if rest.matches('@').count() > 1 || after_host.is_some_and(|text| text.contains(['@', '#'])) {
         return Err(bad(
             "in the user, the password and the database name, write @ as %40, / as %2F, ? as %3F and # as %23",
@@ -127,7 +128,10 @@ mod tests {
             "postgres://me:secret@db:port/tags",
         ] {
             let error = Location::parse(url).unwrap_err();
-            assert!(!error.to_string().contains("secret") && !format!("{error:?}").contains("secret"), "{url}: {error}");
+            assert!(
+                !error.to_string().contains("secret") && !format!("{error:?}").contains("secret"),
+                "{url}: {error}"
+            );
         }
     }
 }

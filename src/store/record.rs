@@ -18,11 +18,15 @@ use crate::{Store, StoreError, text};
 /// Findings of one transaction.
 const TRANSACTION: usize = 10 * BATCH;
 
-const RUN_COUNTS: RunTable =
-    RunTable { name: "tagwarden_run_counts", columns: concat!("dimension, name, score, ", tally_columns!("")) };
+const RUN_COUNTS: RunTable = RunTable {
+    name: "tagwarden_run_counts",
+    columns: concat!("dimension, name, score, ", tally_columns!("")),
+};
 
-const COVERAGE: RunTable =
-    RunTable { name: "tagwarden_coverage", columns: "seq, account_id, region, resource_type, state, resources, cause" };
+const COVERAGE: RunTable = RunTable {
+    name: "tagwarden_coverage",
+    columns: "seq, account_id, region, resource_type, state, resources, cause",
+};
 
 const START_RUN: &str = "INSERT INTO tagwarden_runs \
      (tenant, run_id, policy_name, policy_revision, triggered_by, scope_digest, scope, started_at, state) \
@@ -132,7 +136,9 @@ impl RunRecorder {
             return Err(StoreError::NotRunning(self.run_id.to_string()));
         }
         let rows: Vec<(i64, &FindingRow)> = (bulk::count(self.written as u64)..).zip(&self.pending).collect();
-        FINDINGS.insert(&mut transaction, self.key(), &rows, |statement, (seq, row)| row.bind(*seq, statement)).await?;
+        FINDINGS
+            .insert(&mut transaction, self.key(), &rows, |statement, (seq, row)| row.bind(*seq, statement))
+            .await?;
         transaction.commit().await.map_err(StoreError::database("record findings"))?;
         self.written += self.pending.len();
         self.pending.clear();
@@ -159,9 +165,12 @@ impl RunRecorder {
         transaction.commit().await.map_err(StoreError::database("record a report"))
     }
 
-    async fn end_run(&self, transaction: &mut Transaction<'static, Any>, report: &ScanReport) -> Result<(), StoreError> {
-        let stopped = report.coverage.iter().any(|cell| cell.state == CellState::Interrupted);
-        let state = if stopped { RunState::Cancelled } else { RunState::Succeeded };
+    async fn end_run(
+        &self,
+        transaction: &mut Transaction<'static, Any>,
+        report: &ScanReport,
+    ) -> Result<(), StoreError> {
+        let state = outcome(report);
         let statement = sqlx::query(END_RUN)
             .bind(self.tenant.to_string())
             .bind(self.run_id.to_string())
@@ -187,8 +196,11 @@ impl RunRecorder {
     ) -> Result<(), StoreError> {
         let by_account: BTreeMap<Arc<str>, Tally> =
             report.by_account.iter().map(|(account, tally)| (account.as_str().into(), *tally)).collect();
-        let dimensions =
-            [("account", &by_account), ("region", &report.by_region), ("resource_type", &report.by_resource_type)];
+        let dimensions = [
+            ("account", &by_account),
+            ("region", &report.by_region),
+            ("resource_type", &report.by_resource_type),
+        ];
         for (dimension, tallies) in dimensions {
             let rows: Vec<_> = tallies.iter().collect();
             RUN_COUNTS
@@ -202,6 +214,17 @@ impl RunRecorder {
                 .await?;
         }
         Ok(())
+    }
+}
+
+/// Seeing nothing is no success: its score of 1 would say that all is well.
+fn outcome(report: &ScanReport) -> RunState {
+    if report.coverage.iter().any(|cell| cell.state == CellState::Interrupted) {
+        RunState::Cancelled
+    } else if report.saw_nothing() {
+        RunState::Failed
+    } else {
+        RunState::Succeeded
     }
 }
 
@@ -220,7 +243,10 @@ impl FindingSink for RunRecorder {
 
     async fn finish(&mut self, report: &ScanReport) -> Result<(), StoreError> {
         if report.run_id != *self.run_id {
-            return Err(StoreError::OtherRun { recorded: self.run_id.to_string(), reported: report.run_id.clone() });
+            return Err(StoreError::OtherRun {
+                recorded: self.run_id.to_string(),
+                reported: report.run_id.clone(),
+            });
         }
         self.flush().await?;
         self.write_report(report).await

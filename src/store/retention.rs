@@ -132,7 +132,9 @@ impl Store {
             .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
-        rows.iter().map(|row| Ok((row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?))).collect()
+        rows.iter()
+            .map(|row| Ok((row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?)))
+            .collect()
     }
 
     async fn batches(&self, delete: &'static str, tenant: &str, run_id: &str) -> Result<u64, StoreError> {
