@@ -6,10 +6,10 @@
 //! only because of what it was given.
 
 pub mod account;
-// pub mod arn;
+pub mod arn;
 pub mod coverage;
 pub mod finding;
-// pub mod iam;
+pub mod iam;
 pub mod intern;
 pub mod judge;
 pub mod listing;
