@@ -214,12 +214,12 @@ MISTAKES = [
 def tags_of(rng: random.Random, type_: str, team: str, app: str) -> Tags:
     """Tags as people set them: mostly right, sometimes none, sometimes with a mistake or two."""
     luck = rng.random()
-    if luck < 0.12:
+    if luck < 0.08:
         return {}
     tags = proper_tags(rng, type_, team, app)
-    if type_ in DATABASES and rng.random() < 0.15:
-        tags["Migration"] = rng.choice(["wave-1", "wave-2", "later"])
-    if luck > 0.55:
+    if type_ in DATABASES and rng.random() < 0.3:
+        tags["Migration"] = rng.choice(["wave-1", "wave-2", "wave-2", "later"])
+    if luck > 0.66:
         for _ in range(rng.choice([1, 1, 2])):
             rng.choice(MISTAKES)(rng, tags, type_)
     return tags
