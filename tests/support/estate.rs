@@ -176,3 +176,26 @@ fn run(
     let start = text.char_indices().rev().nth(3000).map_or(0, |(index, _)| index);
     Err(EstateError::Failed { program, output: text[start..].to_owned() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{REGIONS, Testbed};
+
+    /// Two ways to the same numbers: by reading everything, and from what was made.
+    #[test]
+    fn the_reader_finds_the_truth() {
+        let bed = Testbed::shared();
+        let accounts = ["311111111111", "322222222222"];
+        let estate =
+            Estate { accounts: &accounts, regions: &REGIONS, seed: 3, scale: 0.3, many: "lambda=12" };
+        let (truth, file) = bed.seed(&estate);
+        assert!(truth.resources.iter().any(|resource| resource.ignored == "terminated"));
+        let accounts = accounts.join(",");
+        let policy = demo_policy();
+        let question = Question { policy: &policy, accounts: &accounts, regions: &REGIONS, types: &[] };
+        let expected = bed.expect(&file, &question);
+        assert_eq!(bed.read(&question), expected);
+        assert!(expected["summary"]["violating"].as_u64() > Some(20));
+    }
+}

@@ -17,10 +17,13 @@
 
 // A testbed that cannot do its part fails the test, at once and loudly.
 #![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc)]
+// PostgreSQL is a name, not code.
+#![allow(clippy::doc_markdown)]
 
 mod child;
 pub mod estate;
 pub mod faults;
+pub mod manifests;
 pub mod moto;
 pub mod postgres;
 

@@ -14,7 +14,7 @@ use crate::child::{Guarded, tail, wait_for};
 use crate::estate;
 
 const REQUIREMENTS: &str = include_str!("../estate/requirements.txt");
-const START_WITHIN: Duration = Duration::from_secs(120);
+const START_WITHIN: Duration = Duration::from_mins(2);
 
 /// Why moto could not be installed or started.
 #[derive(Debug, thiserror::Error)]

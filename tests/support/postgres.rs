@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::child::{Guarded, find_program, tail, wait_for};
 
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 /// Another process may take the free port first; then the next one is tried.
 const PORTS_TO_TRY: u32 = 5;
 
