@@ -83,7 +83,7 @@ impl ExternalId {
             return Err(format!("ends with a line break, which is no part of an external id: {ALLOWED}"));
         }
         if !(2..=1224).contains(&bytes.len()) {
-            return Err(format!("has {} characters: {ALLOWED}", bytes.len()));
+            return Err(format!("has a length of {}: {ALLOWED}", bytes.len()));
         }
         match String::from_utf8(bytes.to_vec()) {
             Ok(text) if bytes.iter().copied().all(fits) => Ok(Self(text)),

@@ -84,7 +84,15 @@ fn yaml(text: &str) -> Vec<Result<Value, Fault>> {
 
 fn syntax(error: &serde_saphyr::Error) -> Fault {
     let (line, column) = error.location().map_or((0, 0), |location| (location.line(), location.column()));
-    let message = error.without_snippet().render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    let error = error.without_snippet();
+    let message = match error {
+        // The tag itself may be a secret that starts with `!` and lacks its quotes.
+        serde_saphyr::Error::UnsupportedTag { .. } => {
+            "a value starts with `!`, which makes it a tag; put it in quotes if it is meant as text"
+                .to_owned()
+        }
+        other => other.render_with_formatter(&serde_saphyr::UserMessageFormatter),
+    };
     let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
     Fault::Syntax { message: format!("not YAML: {message}"), line, column }
 }

@@ -14,6 +14,8 @@ pub mod policy;
 mod predecessor;
 mod schema;
 pub mod secret;
+#[cfg(test)]
+mod tests;
 pub mod yaml;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -30,12 +32,4 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 /// Whether a field has its default and is left out of a manifest.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn show() {
-        println!("{}", serde_json::to_string_pretty(&super::crds()).unwrap());
-    }
 }

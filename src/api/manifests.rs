@@ -16,13 +16,16 @@ use crate::document;
 use crate::error::{Fault, ManifestError};
 use crate::policy::TaggingPolicy;
 use crate::predecessor;
-use crate::schema::{Schema, join};
+use crate::schema::{self, Schema, join};
 use crate::secret::Secret;
 
 pub use crate::document::{MAX_DOCUMENTS, MAX_FILE_BYTES};
 
 /// The most objects that are held together, over all files.
 pub const MAX_OBJECTS: usize = 10_000;
+
+/// The most errors that are told about one file.
+pub const MAX_ERRORS: usize = 1000;
 
 /// The kinds that are known, as a message lists them.
 pub(crate) const KINDS: &str = "TaggingPolicy or ClientAccount of `tagwarden.io/v1alpha1`, or Secret of `v1`";
@@ -122,7 +125,7 @@ impl Manifests {
     /// Takes the objects of one file: YAML or JSON manifests, or the predecessor's `tagging_policy.json`, which is
     /// taken as a policy that is named after the file. The name of the file is for messages only.
     ///
-    /// All that is wrong is returned, at most fifty faults a document. What is right was taken nevertheless.
+    /// All that is wrong is returned, at most fifty faults a document and [`MAX_ERRORS`] in all. What is right was taken nevertheless.
     pub fn read(&mut self, file: &str, bytes: &[u8]) -> Result<(), Vec<ManifestError>> {
         let file: Arc<str> = file.into();
         let mut errors = Vec::new();
@@ -163,8 +166,11 @@ impl Manifests {
 
     fn document(&mut self, place: &mut Place<'_>, document: &Value) {
         let Value::Object(fields) = document else {
-            let fault =
-                Fault::WrongType { expected: "an object", found: "something else".to_owned(), quote: false };
+            let fault = Fault::WrongType {
+                expected: "an object",
+                found: schema::kind(document).to_owned(),
+                quote: false,
+            };
             return place.error(None, "", fault);
         };
         if predecessor::detects(fields) {
@@ -188,14 +194,20 @@ impl Manifests {
             }
             ("v1", "Secret") => self.secret(place, document),
             ("v1", "List") if place.prefix.is_empty() => self.list(place, document),
-            _ => place.error(None, "", Fault::UnknownKind { api_version, kind }),
+            _ => {
+                let (api_version, kind) = (schema::clip(&api_version), schema::clip(&kind));
+                place.error(None, "", Fault::UnknownKind { api_version, kind });
+            }
         }
     }
 
     /// What `kubectl get -o yaml` prints for several objects.
     fn list(&mut self, place: &mut Place<'_>, document: &Value) {
-        for (index, item) in document.get("items").and_then(Value::as_array).into_iter().flatten().enumerate()
-        {
+        let items = document.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        if items.is_empty() {
+            return place.error(None, "items", Fault::Empty);
+        }
+        for (index, item) in items.iter().enumerate() {
             let prefix = format!("items[{index}]");
             let mut place = Place {
                 file: place.file,
@@ -282,13 +294,13 @@ impl Manifests {
         };
         if self.seen.len() >= MAX_OBJECTS {
             let message = format!("is one too many: at most {MAX_OBJECTS} objects are held together");
-            place.errors.push(origin.error("", Fault::Invalid(message)));
+            place.push(origin.error("", Fault::Invalid(message)));
             return None;
         }
         let identity = (kind, origin.namespace.clone(), origin.name.clone());
         if let Some(first) = self.seen.get(&identity) {
             let fault = Fault::Duplicate { name: origin.name.clone(), first: first.clone() };
-            place.errors.push(origin.error("metadata.name", fault));
+            place.push(origin.error("metadata.name", fault));
             return None;
         }
         self.seen.insert(identity, origin.to_string());
@@ -311,7 +323,7 @@ impl Place<'_> {
             matches!(fault, Fault::TooLarge { .. } | Fault::NotText { .. } | Fault::TooManyDocuments { .. });
         let document = (!file_wide).then_some(self.document);
         let file = Arc::clone(self.file);
-        self.errors.push(ManifestError { file, document, object: None, path: String::new(), fault });
+        self.push(ManifestError { file, document, object: None, path: String::new(), fault });
     }
 
     fn faults(&mut self, object: &str, faults: Vec<(String, Fault)>) {
@@ -327,23 +339,29 @@ impl Place<'_> {
             (prefix, path) => format!("{prefix}.{path}"),
         };
         let (file, object) = (Arc::clone(self.file), object.map(str::to_owned));
-        self.errors.push(ManifestError { file, document: Some(self.document), object, path, fault });
+        self.push(ManifestError { file, document: Some(self.document), object, path, fault });
+    }
+
+    fn push(&mut self, error: ManifestError) {
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(error);
+        }
     }
 }
 
 fn label(kind: &str, document: &Value) -> String {
     let name = document.pointer("/metadata/name").and_then(Value::as_str);
-    name.map_or_else(|| kind.to_owned(), |name| format!("{kind} {}", crate::schema::clip(name)))
+    name.map_or_else(|| kind.to_owned(), |name| format!("{kind} {}", schema::clip(name)))
 }
 
 static POLICY: LazyLock<Schema> = LazyLock::new(object_schema::<TaggingPolicy>);
 static ACCOUNT: LazyLock<Schema> = LazyLock::new(object_schema::<ClientAccount>);
 static SECRET: LazyLock<Schema> = LazyLock::new(|| {
     let fields = [
-        ("apiVersion", Schema::anything()),
-        ("kind", Schema::anything()),
+        ("apiVersion", Schema::text(253, None, "")),
+        ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
-        ("type", Schema::anything()),
+        ("type", Schema::text(253, None, "")),
         ("immutable", Schema::anything()),
         ("data", Schema::texts(100, MAX_FILE_BYTES)),
         ("stringData", Schema::texts(100, MAX_FILE_BYTES)),
@@ -357,8 +375,8 @@ fn object_schema<T: CustomResourceExt>() -> Schema {
         crd.spec.versions.first().and_then(|version| version.schema.as_ref()?.open_api_v3_schema.as_ref());
     let spec = root.and_then(|root| root.properties.as_ref()?.get("spec"));
     let fields = [
-        ("apiVersion", Schema::anything()),
-        ("kind", Schema::anything()),
+        ("apiVersion", Schema::text(253, None, "")),
+        ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
         ("spec", spec.map_or_else(Schema::anything, Schema::new)),
     ];

@@ -364,7 +364,7 @@ pub struct Exemption {
     #[schemars(length(max = 100), inner(length(min = 1, max = 128)))]
     pub tag_keys: Vec<String>,
 
-    /// Why. Shown with every finding that is covered.
+    /// Why they are let off. For people.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
 

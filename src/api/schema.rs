@@ -55,12 +55,7 @@ impl Schema {
             Some("boolean") => Shape::Boolean,
             _ => Shape::Anything,
         };
-        let about = schema.description.as_deref().unwrap_or_default().replace('\n', " ");
-        let about = about
-            .split_once(". ")
-            .map_or(about.as_str(), |(first, _)| first)
-            .trim_end_matches('.')
-            .to_owned();
+        let about = first_sentence(schema.description.as_deref().unwrap_or_default());
         Self { shape, nullable: schema.nullable.unwrap_or(false), about }
     }
 
@@ -104,10 +99,13 @@ impl Schema {
     }
 
     fn list(schema: &JSONSchemaProps) -> Shape {
-        let items = match &schema.items {
+        let mut items = match &schema.items {
             Some(JSONSchemaPropsOrArray::Schema(items)) => Self::new(items),
             _ => Self::anything(),
         };
+        if items.about.is_empty() {
+            items.about = first_sentence(schema.description.as_deref().unwrap_or_default());
+        }
         Shape::List {
             items: Box::new(items),
             least: size(schema.min_items, 0),
@@ -136,6 +134,13 @@ impl Schema {
     }
 }
 
+fn first_sentence(description: &str) -> String {
+    let description = description.replace('\n', " ");
+    let next = |end: &usize| description[end + 2..].starts_with(|each: char| each.is_ascii_uppercase());
+    let end = description.match_indices(". ").map(|(end, _)| end).find(next);
+    description[..end.unwrap_or(description.len())].trim_end_matches('.').to_owned()
+}
+
 fn size(bound: Option<i64>, otherwise: usize) -> usize {
     bound.and_then(|bound| usize::try_from(bound).ok()).unwrap_or(otherwise)
 }
@@ -158,7 +163,7 @@ impl Check {
     }
 
     fn value(&mut self, schema: &Schema, path: &str, value: &Value) {
-        if value.is_null() && schema.nullable {
+        if (value.is_null() && schema.nullable) || self.faults.len() == MAX_FAULTS {
             return;
         }
         match (&schema.shape, value) {
@@ -210,13 +215,19 @@ impl Check {
     }
 
     fn unknown_field(&mut self, fields: &BTreeMap<String, Schema>, path: &str, name: &str) {
+        if self.faults.len() == MAX_FAULTS {
+            return;
+        }
         let nearest = fields
             .keys()
             .map(|known| (strsim::osa_distance(known, &clip(name)), known))
             .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
             .min()
             .map(|(_, known)| known.clone());
-        self.fault(path, Fault::UnknownField { nearest, expected: fields.keys().cloned().collect() });
+        // What only servers write is accepted, but not worth suggesting.
+        let expected = fields.iter().filter(|(_, field)| !matches!(field.shape, Shape::Anything));
+        let expected = expected.map(|(name, _)| name.clone()).collect();
+        self.fault(path, Fault::UnknownField { nearest, expected });
     }
 
     fn map(&mut self, values: &Schema, most: usize, path: &str, found: &Map<String, Value>) {
@@ -286,25 +297,38 @@ impl Check {
             Shape::Anything => "something",
         };
         let quote = matches!((shape, found), (Shape::Text { .. }, Value::Number(_) | Value::Bool(_)));
-        self.fault(path, Fault::WrongType { expected, found: self.describe(found), quote });
+        // Long texts and external ids end up where an object belongs; a number or a word is worth quoting.
+        let found = match shape {
+            Shape::Object { .. } | Shape::Map { .. } | Shape::List { .. } => kind(found).to_owned(),
+            _ => self.describe(found),
+        };
+        self.fault(path, Fault::WrongType { expected, found, quote });
     }
 
     fn describe(&self, value: &Value) -> String {
         match value {
-            Value::Null => "nothing".to_owned(),
-            Value::Array(_) => "a list".to_owned(),
-            Value::Object(_) => "an object".to_owned(),
-            Value::Bool(_) if self.secret => "true or false".to_owned(),
-            Value::Number(_) if self.secret => "a number".to_owned(),
-            Value::String(_) if self.secret => "text".to_owned(),
+            _ if self.secret => kind(value).to_owned(),
             Value::Bool(flag) => format!("the truth value {flag}"),
-            Value::Number(number) => format!("the number {number}"),
+            Value::Number(number) => format!("the number {}", number.to_string().trim_end_matches(".0")),
             Value::String(text) => format!("the text `{}`", clip(text)),
+            other => kind(other).to_owned(),
         }
     }
 
     fn quote(&self, text: &str) -> String {
         if self.secret { "…".to_owned() } else { clip(text) }
+    }
+}
+
+/// What a value is, without saying it.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
     }
 }
 
@@ -319,10 +343,18 @@ pub(crate) fn join(path: &str, name: &str) -> String {
     }
 }
 
-/// The beginning of a text that may be long.
+/// The beginning of a text that may be long, fit for a terminal.
 pub(crate) fn clip(text: &str) -> String {
-    match text.char_indices().nth(MAX_QUOTE) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
+    let mut clipped = String::new();
+    for (index, each) in text.chars().enumerate() {
+        match each {
+            _ if index == MAX_QUOTE => {
+                clipped.push('…');
+                break;
+            }
+            control if control.is_control() => clipped.extend(control.escape_default()),
+            plain => clipped.push(plain),
+        }
     }
+    clipped
 }

@@ -17,4 +17,5 @@ pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod scope;
 pub mod tally;

@@ -302,7 +302,9 @@ fn rows(text: &str) -> Result<Vec<TypeRow>, RegistryError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(RegistryError::TooLarge { bytes: text.len() });
     }
-    let file: File = serde_saphyr::from_str(text).map_err(|error| RegistryError::Shape(error.to_string()))?;
+    let one_line = serde_saphyr::options! { with_snippet: false };
+    let file: File = serde_saphyr::from_str_with_options(text, one_line)
+        .map_err(|error| RegistryError::Shape(error.to_string()))?;
     Ok(file.types)
 }
 

@@ -137,19 +137,19 @@ impl Notes {
 
 /// The text in backquotes, on one line and not too long.
 pub(crate) fn quoted(text: &str) -> String {
+    format!("`{}`", shown(text))
+}
+
+/// The text on one line and not too long.
+pub(crate) fn shown(text: &str) -> String {
     const SHOWN: usize = 80;
-    let mut quoted = String::from("`");
+    let mut shown = String::with_capacity(text.len().min(4 * SHOWN));
     for (index, character) in text.chars().enumerate() {
         if index == SHOWN {
-            quoted.push('…');
+            shown.push('…');
             break;
         }
-        if character.is_control() {
-            quoted.extend(character.escape_default())
-        } else {
-            quoted.push(character)
-        }
+        if character.is_control() { shown.extend(character.escape_default()) } else { shown.push(character) }
     }
-    quoted.push('`');
-    quoted
+    shown
 }

@@ -32,7 +32,7 @@ pub use draft::{
 pub use error::{PolicyError, PolicyWarning, Reason};
 
 pub(crate) use compile::is_reserved;
-pub(crate) use error::quoted;
+pub(crate) use error::{quoted, shown};
 pub(crate) use glob::{Glob, folded};
 pub(crate) use naming::Naming;
 pub(crate) use scope::{Scope, TagSelector};

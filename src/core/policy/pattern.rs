@@ -7,8 +7,8 @@ use regex_syntax::ast;
 
 use super::error::quoted;
 
-/// How much memory the program of one expression may take, in bytes. Enough for `\w{1,128}`, too little to hurt.
-const SIZE_LIMIT: usize = 4 << 20;
+/// How much memory the program of one expression may take, in bytes: enough for `\w{1,128}` over all of Unicode.
+const SIZE_LIMIT: usize = 10 << 20;
 /// The cache of one expression, in bytes.
 const CACHE_LIMIT: usize = 1 << 20;
 

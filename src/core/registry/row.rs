@@ -164,7 +164,6 @@ impl TypeRow {
         }
         let cloud_formation = self.cloud_formation.as_deref();
         let texts = [
-            ("name", Some(&*self.name)),
             ("category", Some(&*self.category)),
             ("costService", self.cost_service.as_deref()),
             ("cloudFormation", cloud_formation),

@@ -424,14 +424,23 @@ fn duplicates_and_excess_are_refused() {
 }
 
 #[test]
-fn what_is_not_yaml_is_refused() {
-    for text in ["", "types: [", "types: 3", "rows: []", "- a", "types: [{}]"] {
+fn what_is_not_yaml_or_not_the_form_is_refused_with_its_line() {
+    for (text, expected) in [
+        ("", "unexpected end of input"),
+        ("types: [", "unclosed bracket '[' at line 1"),
+        ("types: 3", "expected sequence start at line 1"),
+        ("types:\n  - name: a:b\n    colour: red", "unknown field `colour`, expected one of name, category"),
+        ("types: [{}]", "missing field `name` at line 1"),
+        ("rows: []", "unknown field `rows`, expected one of types at line 1"),
+    ] {
         let message = refusal(text);
         assert!(message.starts_with("the resource type registry cannot be read: "), "{text:?}: {message}");
+        assert!(message.contains(expected) && !message.contains('\n'), "{text:?}: {message}");
     }
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the page is rewritten on request, which only a test may do")]
 fn the_reference_page_is_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/resource-types.md");
     let page = markdown(&Registry::builtin());
