@@ -133,9 +133,7 @@ class Clients:
             read_timeout=60,
             request_checksum_calculation="when_required",
         )
-        return self._session.client(
-            service, region_name=region, endpoint_url=self._endpoint, config=config, **keys
-        )
+        return self._session.client(service, region_name=region, endpoint_url=self._endpoint, config=config, **keys)
 
 
 # --- what is planned -------------------------------------------------------------------------------------------
@@ -183,7 +181,12 @@ def wrong_value_case(_: random.Random, tags: Tags, __: str) -> None:
 
 def wrong_key_case(rng: random.Random, tags: Tags, _: str) -> None:
     key, other = rng.choice(
-        [("CostCenter", "costcenter"), ("Owner", "owner"), ("Environment", "ENVIRONMENT"), ("Application", "application")]
+        [
+            ("CostCenter", "costcenter"),
+            ("Owner", "owner"),
+            ("Environment", "ENVIRONMENT"),
+            ("Application", "application"),
+        ]
     )
     rename(tags, key, other)
 

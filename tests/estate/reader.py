@@ -14,12 +14,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import yaml
 from botocore.exceptions import ClientError
+
 from estate import AMBIENT, Clients, Resource, Tags
 
 Json = dict[str, Any]
@@ -236,32 +237,67 @@ def value_fault(values: Json, value: str) -> str | None:
 Fault = tuple[str, str, str, str]  # (tag key, violation type, severity, kind)
 
 
-def tag_faults(rule: Json, required: bool, tags: Tags) -> Iterator[Fault]:
+def tag_faults(rule: Json, required: bool, tags: Tags, ruled: set[str]) -> Iterator[Fault]:
+    """What is wrong with the tag of one rule. A key with a rule of its own is no misspelling of another."""
     key = rule["key"]
     kind = "violation" if required else "advice"
     severity = rule.get("severity", "high" if required else "low")
     value = tags.get(key)
     if value is None:
-        namesakes = sorted(other for other in tags if other.lower() == key.lower())
+        namesakes = sorted(other for other in tags if other.lower() == key.lower() and other not in ruled)
         if namesakes and rule.get("keyCase", "Exact") == "Exact":
             yield key, "wrong_case", severity, kind
             return
         if namesakes:
             yield key, "wrong_case", severity, "advice"
             value = tags[namesakes[0]]
-    if value is None or not value.strip():
-        if required:
-            yield key, "missing_required_tag", severity, kind
+    if required and (value is None or not value.strip()):
+        yield key, "missing_required_tag", severity, kind
+        return
+    if value is None:
         return
     fault = value_fault(rule.get("values") or {}, value)
     if fault:
         yield key, fault, severity, kind
 
 
-def exempt_until(policy: Json, resource: Resource, account: Account, key: str, now: datetime) -> tuple[bool, str | None]:
+WRITTEN = {
+    "Any": ".*",
+    "Pascal": r"[^\W\d_a-z][^\W_]*",
+    "Camel": r"[^\W\d_A-Z][^\W_]*",
+    "Kebab": "[a-z0-9]+(-[a-z0-9]+)*",
+    "Snake": "[a-z0-9]+(_[a-z0-9]+)*",
+    "Lower": "[^A-Z]*",
+    "Upper": "[^a-z]*",
+}
+
+
+def naming_faults(naming: Json, tags: Tags) -> Iterator[Fault]:
+    """What is wrong with how keys and values look: at most one advice for a key, and one for its value."""
+    plain = r"[^\W_]|[ +\-=._:/@]"
+    for key, value in tags.items():
+        well_named = (
+            len(key) <= naming.get("maxKeyLength", 128)
+            and (naming.get("allowSpecialCharacters", True) or re.fullmatch(f"({plain})*", key))
+            and all(re.fullmatch(WRITTEN[naming.get("keyCase", "Any")], part) for part in re.split("[:/]", key))
+            and ("keyPattern" not in naming or re.fullmatch(f"(?:{naming['keyPattern']})", key))
+        )
+        if not well_named:
+            yield key, "naming_rule", "low", "advice"
+        if len(value) > naming.get("maxValueLength", 256):
+            yield key, "naming_rule", "low", "advice"
+
+
+def time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def exempt_until(
+    policy: Json, resource: Resource, account: Account, key: str, now: datetime
+) -> tuple[bool, str | None]:
     for exemption in policy.get("exemptions", []):
         end = exemption.get("expiresAt")
-        if end and now >= datetime.fromisoformat(str(end)):
+        if end and now >= time(end):
             continue
         keys, arns = exemption.get("tagKeys"), exemption.get("arns")
         if keys and not like_any(keys, key):
@@ -275,7 +311,7 @@ def exempt_until(policy: Json, resource: Resource, account: Account, key: str, n
 
 def judge(policy: Json, resource: Resource, account: Account, now: datetime) -> tuple[str, list[Json]]:
     """The verdict on one resource and everything found on it."""
-    resource.tags = {key: value for key, value in resource.tags.items() if not key.startswith("aws:")}
+    tags = {key: value for key, value in resource.tags.items() if not key.startswith("aws:")}
     rules = [
         (rule, required)
         for field, required in (("requiredTags", True), ("optionalTags", False))
@@ -285,12 +321,15 @@ def judge(policy: Json, resource: Resource, account: Account, now: datetime) -> 
     forbidden = policy.get("forbiddenTags", [])
     if not forbidden and not any(required for _, required in rules):
         return "out of scope", []
-    faults = [fault for rule, required in rules for fault in tag_faults(rule, required, resource.tags)]
-    for key in resource.tags:
+    ruled = {rule["key"] for field in ("requiredTags", "optionalTags") for rule in policy.get(field, [])}
+    faults = [fault for rule, required in rules for fault in tag_faults(rule, required, tags, ruled)]
+    for key in tags:
         severities = [rule.get("severity", "high") for rule in forbidden if like(rule["key"], key)]
         if severities:
             worst = min(severities, key=["critical", "high", "medium", "low", "info"].index)
             faults.append((key, "forbidden_tag", worst, "violation"))
+    if policy.get("naming"):
+        faults += naming_faults(policy["naming"], tags)
 
     rows, verdict = [], "compliant"
     for key, violation_type, severity, kind in faults:
@@ -394,6 +433,11 @@ def load_policy(path: Path) -> Json:
 
 
 def numbers(spec: Json) -> Json:
+    """The same, with numbers and truth values instead of their text."""
+    naming = spec.get("naming") or {}
+    naming.update({name: int(naming[name]) for name in ("maxKeyLength", "maxValueLength") if name in naming})
+    if "allowSpecialCharacters" in naming:
+        naming["allowSpecialCharacters"] = naming["allowSpecialCharacters"] == "true"
     for field in ("requiredTags", "optionalTags"):
         for rule in spec.get(field, []):
             values = rule.get("values") or {}
@@ -439,7 +483,7 @@ def main() -> None:
         command.add_argument("--accounts", default=AMBIENT, help="ids, or a JSON file with ids and labels")
         command.add_argument("--regions", default="", help="comma-separated regions")
         command.add_argument("--types", default="", help="comma-separated types; all that the policy asks for")
-        command.add_argument("--now", type=datetime.fromisoformat, default=datetime.now(UTC))
+        command.add_argument("--now", type=time, default=datetime.now(timezone.utc))
         if name == "read":
             command.add_argument("--endpoint", required=True)
         else:

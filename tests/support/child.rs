@@ -71,7 +71,7 @@ impl Drop for Guarded {
         let deadline = Instant::now() + LEAVE_WITHIN;
         while Instant::now() < deadline {
             match self.watcher.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(None) => std::thread::park_timeout(Duration::from_millis(10)),
                 Ok(Some(_)) | Err(_) => return,
             }
         }
@@ -91,7 +91,7 @@ pub(crate) fn wait_for<T>(within: Duration, mut probe: impl FnMut() -> Option<T>
         if Instant::now() >= deadline {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tagwarden_testbed::manifests::{NamedAccount, client_accounts};
-use tagwarden_testbed::{Account, Estate, Moto, Proxy, Question, REGIONS, chain, estate};
+use tagwarden_testbed::{Account, Estate, Fault, Moto, Proxy, Question, REGIONS, Rule, chain, estate};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -59,6 +59,9 @@ struct Setup {
     /// 1 makes about a hundred resources an account and region.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// Services (as they are signed for: `ec2`, `rds`, `tagging` …) that refuse every call, to see gaps.
+    #[arg(long, value_delimiter = ',')]
+    deny: Vec<String>,
     /// The policy that `expected.json` is computed with.
     #[arg(long, default_value_os_t = estate::demo_policy())]
     policy: PathBuf,
@@ -164,6 +167,9 @@ fn start(setup: &Setup) -> Result<Bed, Failed> {
     let proxy = Proxy::start(moto.address()).map_err(failed("the fault proxy cannot be started"))?;
     let regions: Vec<&str> = setup.regions.iter().map(String::as_str).collect();
     proxy.enable_regions(&regions);
+    for service in &setup.deny {
+        proxy.rule(Rule::on(service, "*", Fault::Deny));
+    }
 
     say("seeding the estate …");
     let ids: Vec<&str> = setup.accounts.iter().map(String::as_str).collect();
