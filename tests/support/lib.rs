@@ -31,7 +31,6 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::Value;
-use tempfile::TempDir;
 
 pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
@@ -42,7 +41,6 @@ pub use postgres::Postgres;
 #[derive(Debug)]
 pub struct Testbed {
     moto: Moto,
-    directory: TempDir,
 }
 
 impl Testbed {
@@ -64,8 +62,7 @@ impl Testbed {
     /// A simulator of its own, for tests that count what is in the ambient account.
     #[track_caller]
     pub fn start() -> Self {
-        let moto = Moto::start().unwrap_or_else(|error| panic!("{}", chain(&error)));
-        Self { moto, directory: tempfile::tempdir().expect("a temporary directory can be made") }
+        Self { moto: Moto::start().unwrap_or_else(|error| panic!("{}", chain(&error))) }
     }
 
     /// The simulator, without the proxy in front.
@@ -83,7 +80,7 @@ impl Testbed {
     #[track_caller]
     pub fn seed(&self, estate: &Estate<'_>) -> (Truth, PathBuf) {
         let out =
-            self.directory.path().join(format!("truth-{}-{}.json", estate.accounts.join("-"), estate.seed));
+            self.moto.directory().join(format!("truth-{}-{}.json", estate.accounts.join("-"), estate.seed));
         let truth =
             estate::seed(&self.moto, estate, &out).unwrap_or_else(|error| panic!("{}", chain(&error)));
         (truth, out)

@@ -61,15 +61,17 @@ pub struct Moto {
     python: PathBuf,
     // Ends the server before its directory goes.
     _server: Guarded,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Moto {
     /// Installs moto into the user's cache where it is not there yet, and starts it.
     pub fn start() -> Result<Self, MotoError> {
         let python = installed()?;
-        let directory = tempfile::tempdir().map_err(at(Path::new("temporary directory")))?;
-        let log = directory.path().join("moto.log");
+        let directory = tempfile::Builder::new()
+            .prefix("tagwarden-moto-")
+            .tempdir()
+            .map_err(at(Path::new("temporary directory")))?;
         let port_file = directory.path().join("port");
         let mut command = Command::new(&python);
         command
@@ -78,7 +80,7 @@ impl Moto {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
             .env("MOTO_LAMBDA_STUB_ECR", "true");
-        let mut server = Guarded::spawn(&command, "TERM", &log).map_err(at(&python))?;
+        let mut server = Guarded::spawn(&command, "TERM", directory.path()).map_err(at(&python))?;
         let port = wait_for(START_WITHIN, || {
             let port =
                 std::fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
@@ -88,8 +90,8 @@ impl Moto {
                 _ => None,
             }
         });
-        let port = port.flatten().ok_or_else(|| MotoError::NotUp(tail(&log)))?;
-        Ok(Self { address: format!("127.0.0.1:{port}"), python, _server: server, _directory: directory })
+        let port = port.flatten().ok_or_else(|| MotoError::NotUp(tail(directory.path())))?;
+        Ok(Self { address: format!("127.0.0.1:{port}"), python, _server: server, directory })
     }
 
     /// `host:port`
@@ -100,6 +102,11 @@ impl Moto {
     /// Its base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A directory that goes with the server.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The interpreter that has boto3.

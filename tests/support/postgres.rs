@@ -126,7 +126,6 @@ impl Postgres {
 }
 
 fn serve(programs: &Programs, directory: &Path, data: &Path, port: u16) -> Result<Guarded, PostgresError> {
-    let log = directory.join("postgres.log");
     let mut command = programs.command("postgres");
     command.arg("-D").arg(data).arg("-p").arg(port.to_string()).arg("-k").arg(directory);
     for setting in [
@@ -138,16 +137,16 @@ fn serve(programs: &Programs, directory: &Path, data: &Path, port: u16) -> Resul
     ] {
         command.arg("-c").arg(setting);
     }
-    let mut server = Guarded::spawn(&command, "INT", &log).map_err(at("postgres"))?;
+    let mut server = Guarded::spawn(&command, "INT", directory).map_err(at("postgres"))?;
     let up = wait_for(START_WITHIN, || {
-        let ready =
-            std::fs::read_to_string(&log).is_ok_and(|log| log.contains("ready to accept connections"));
+        let ready = std::fs::read_to_string(directory.join("log"))
+            .is_ok_and(|log| log.contains("ready to accept connections"));
         if ready && TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return Some(true);
         }
         server.ended().then_some(false)
     });
-    if up == Some(true) { Ok(server) } else { Err(PostgresError::NotUp(tail(&log))) }
+    if up == Some(true) { Ok(server) } else { Err(PostgresError::NotUp(tail(directory))) }
 }
 
 fn free_port() -> Result<u16, PostgresError> {
