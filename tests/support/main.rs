@@ -62,6 +62,9 @@ struct Setup {
     /// Services (as they are signed for: `ec2`, `rds`, `tagging` …) that refuse every call, to see gaps.
     #[arg(long, value_delimiter = ',')]
     deny: Vec<String>,
+    /// Lists come in pages of this many items.
+    #[arg(long)]
+    page_size: Option<usize>,
     /// The policy that `expected.json` is computed with.
     #[arg(long, default_value_os_t = estate::demo_policy())]
     policy: PathBuf,
@@ -169,6 +172,9 @@ fn start(setup: &Setup) -> Result<Bed, Failed> {
     proxy.enable_regions(&regions);
     for service in &setup.deny {
         proxy.rule(Rule::on(service, "*", Fault::Deny));
+    }
+    if let Some(size) = setup.page_size {
+        proxy.rule(Rule::on("*", "*", Fault::Repage { size }));
     }
 
     say("seeding the estate …");

@@ -214,7 +214,7 @@ async fn lists_come_in_the_pages_that_a_rule_asks_for() {
 #[tokio::test]
 async fn a_list_that_nobody_can_cut_is_said_so() {
     let proxy = Testbed::shared().proxy();
-    proxy.rule(Rule::on("sts", "*", Fault::Repage { size: 1 }));
+    proxy.rule(Rule::on("sts", "GetCallerIdentity", Fault::Repage { size: 1 }));
     let caller = Caller::ambient(&proxy, "us-east-1");
     assert_eq!(caller.form("sts", &[("Action", "GetCallerIdentity")]).await.unwrap().0, 501);
     assert_eq!(proxy.take_tripwires().len(), 1);
