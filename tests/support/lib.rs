@@ -25,6 +25,7 @@ pub mod estate;
 pub mod faults;
 pub mod manifests;
 pub mod moto;
+mod packages;
 pub mod postgres;
 
 use std::path::PathBuf;

@@ -12,8 +12,11 @@ use tempfile::TempDir;
 
 use crate::child::{Guarded, tail, wait_for};
 use crate::estate;
+use crate::packages;
 
 const REQUIREMENTS: &str = include_str!("../estate/requirements.txt");
+/// What Debian calls an interpreter that can make environments.
+const PACKAGE: &str = "python3-venv";
 const START_WITHIN: Duration = Duration::from_mins(2);
 
 /// Why moto could not be installed or started.
@@ -126,7 +129,10 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> MotoError + use<> {
 fn installed() -> Result<PathBuf, MotoError> {
     let cache = cache_directory()?;
     std::fs::create_dir_all(&cache).map_err(at(&cache))?;
-    let version = python_version()?;
+    let version = match python_version() {
+        Err(MotoError::NoPython) if packages::install(PACKAGE).is_ok() => python_version()?,
+        version => version?,
+    };
     let digest = hex(&Sha256::digest(format!("{version}\n{REQUIREMENTS}")));
     let home = cache.join(format!("moto-{}", &digest[..16]));
     let python = home.join("bin/python");
@@ -151,7 +157,10 @@ fn install(home: &Path) -> Result<(), MotoError> {
     if home.exists() {
         std::fs::remove_dir_all(home).map_err(at(home))?;
     }
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
+    let mut made = make_environment(home)?;
+    if !made.status.success() && packages::install(PACKAGE).is_ok() {
+        made = make_environment(home)?;
+    }
     if !made.status.success() {
         return Err(MotoError::NoVenv { path: home.to_owned(), output: text_of(&made) });
     }
@@ -169,6 +178,10 @@ fn install(home: &Path) -> Result<(), MotoError> {
     ]);
     let done = run(pip.arg(&requirements))?;
     if done.status.success() { Ok(()) } else { Err(MotoError::Install(text_of(&done))) }
+}
+
+fn make_environment(home: &Path) -> Result<Output, MotoError> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
 }
 
 /// An environment is tied to the interpreter that made it.

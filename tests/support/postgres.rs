@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::child::{Guarded, find_program, tail, wait_for};
+use crate::packages::{id, install, is_root};
 
 const START_WITHIN: Duration = Duration::from_mins(1);
 /// Another process may take the free port first; then the next one is tried.
@@ -21,7 +22,7 @@ const PORTS_TO_TRY: u32 = 5;
 pub enum PostgresError {
     /// The server is not there and cannot be installed.
     #[error(
-        "`initdb` and `postgres` are neither in PATH nor below /usr/lib/postgresql: install the package postgresql{0}"
+        "`initdb` and `postgres` are neither in PATH nor below /usr/lib/postgresql: install the package postgresql ({0})"
     )]
     Missing(String),
     /// PostgreSQL does not run as root, and no other user is known.
@@ -167,10 +168,14 @@ impl Programs {
         let user = if is_root() { Some(other_user()?) } else { None };
         let mut found = Self { directories: version_directories(), user };
         if !found.complete() {
-            install(user.is_some())?;
+            install("postgresql").map_err(PostgresError::Missing)?;
             found.directories = version_directories();
         }
-        if found.complete() { Ok(found) } else { Err(PostgresError::Missing(String::new())) }
+        if found.complete() {
+            Ok(found)
+        } else {
+            Err(PostgresError::Missing("it is installed, and they are not there".to_owned()))
+        }
     }
 
     fn complete(&self) -> bool {
@@ -227,37 +232,12 @@ fn version_directories() -> Vec<PathBuf> {
     versions.into_iter().map(|(_, directory)| directory).collect()
 }
 
-fn install(root: bool) -> Result<(), PostgresError> {
-    if !root || find_program("apt-get", &[]).is_none() {
-        return Err(PostgresError::Missing(" (here it can only be done by hand)".to_owned()));
-    }
-    let apt = |arguments: &[&str]| {
-        Command::new("apt-get")
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .output()
-            .map_err(at("apt-get"))
-    };
-    let _ = apt(&["update", "-qq"])?;
-    let done = apt(&["install", "-y", "-qq", "--no-install-recommends", "postgresql"])?;
-    if done.status.success() { Ok(()) } else { Err(PostgresError::Missing(format!(": {}", text_of(&done)))) }
-}
-
-fn is_root() -> bool {
-    id(&["-u"]).is_some_and(|id| id == "0")
-}
-
 fn other_user() -> Result<&'static str, PostgresError> {
     ["postgres", "nobody"].into_iter().find(|user| id(&["-u", user]).is_some()).ok_or(PostgresError::NoUser)
 }
 
 fn group_of(user: &str) -> String {
     id(&["-g", user]).unwrap_or_else(|| "65534".to_owned())
-}
-
-fn id(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("id").args(arguments).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn succeeded(program: &str, output: &Output) -> Result<(), PostgresError> {
