@@ -104,9 +104,7 @@ where
             ))
         }
         SdkError::DispatchFailure(failure) => {
-            let reason = failure
-                .as_connector_error()
-                .map_or_else(|| root(error), |inner| root::<ConnectorError>(inner));
+            let reason = failure.as_connector_error().map_or_else(|| root(error), root::<ConnectorError>);
             let host = host(call);
             Some(Refusal::new(
                 Kind::Failed,
@@ -269,21 +267,23 @@ fn is_unknown_key(code: &str) -> bool {
     )
 }
 
+const NO_CREDENTIALS: &str = "no AWS credentials found: set AWS_PROFILE to a profile of ~/.aws/config, run \
+    `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
 /// The process has no credentials, or could not get them.
 fn of_credentials(error: &CredentialsError) -> Refusal {
     let chain = chain_text(error);
-    if chain.contains("SSO") && (chain.contains("expired") || chain.contains("failed to load token")) {
+    if chain.contains("SSO token") {
         return Refusal::new(
             Kind::Denied,
-            "the SSO session has expired: run `aws sso login` for the profile in use",
+            "no valid SSO session: run `aws sso login` for the profile in use",
         );
     }
+    // The end of the chain of sources: nobody before it had any credentials.
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) || chain.contains("IMDS") {
+        return Refusal::new(Kind::Denied, NO_CREDENTIALS);
+    }
     match error {
-        CredentialsError::CredentialsNotLoaded(_) => Refusal::new(
-            Kind::Denied,
-            "no AWS credentials found: set AWS_PROFILE, run `aws sso login`, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY",
-        ),
         CredentialsError::ProviderTimedOut(_) => Refusal::new(
             Kind::TimedOut,
             "the source of the AWS credentials did not answer in time: check AWS_PROFILE and the network",
