@@ -105,11 +105,9 @@ where
         }
         SdkError::DispatchFailure(failure) => {
             let reason = failure.as_connector_error().map_or_else(|| root(error), root::<ConnectorError>);
-            let host = host(call);
-            Some(Refusal::new(
-                Kind::Failed,
-                format!("{action}: cannot reach {host} ({reason}); {CHECK_NETWORK}"),
-            ))
+            let remedy = if reason.contains("certificate") { TRUST_CERTIFICATE } else { CHECK_NETWORK };
+            let cause = format!("{action}: cannot reach {} ({reason}); {remedy}", host(call));
+            Some(Refusal::new(Kind::Failed, cause))
         }
         SdkError::ResponseError(_)
             if error.raw_response().is_some_and(|answer| answer.status().is_success()) =>
@@ -126,6 +124,9 @@ where
 }
 
 const CHECK_NETWORK: &str = "check the network, the proxy and AWS_ENDPOINT_URL";
+
+const TRUST_CERTIFICATE: &str =
+    "if a proxy or an endpoint of your own answers there, name its CA in AWS_CA_BUNDLE";
 
 fn host(call: Call<'_>) -> String {
     match call.endpoint {
@@ -152,6 +153,7 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
     let Call { action, region, .. } = call;
     let what = match (code, status) {
         (Some(code), _) => printable(code),
+        (None, Some(200..300)) => "the answer cannot be understood".to_owned(),
         (None, Some(status)) => format!("HTTP {status}"),
         (None, None) => "no code".to_owned(),
     };
@@ -160,6 +162,12 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
         Kind::Denied if code.is_some_and(is_unknown_key) => {
             format!(
                 "{action} in {region}: AWS does not know the credentials ({what}); check AWS_PROFILE or the keys"
+            )
+        }
+        // It needs no permission, so none is missing.
+        Kind::Denied if action == "sts:GetCallerIdentity" => {
+            format!(
+                "{action} was denied in {region} ({what}): check the credentials, the proxy and AWS_ENDPOINT_URL"
             )
         }
         Kind::Denied => format!("{action} was denied in {region} ({what}): add {action} to the role"),

@@ -311,7 +311,9 @@ async fn a_role_that_may_read_no_tags_at_all_is_not_asked_for_each() {
     let shared = Stub::shared();
     let session = stub.enter_as(&shared, Access::Ambient).await.unwrap();
     let (found, result) = list(&session, native("lambda:function")).await;
-    assert_eq!(result.unwrap_err().gap.state, CellState::Denied);
+    let gap = result.unwrap_err().gap;
+    assert_eq!(gap.state, CellState::Denied);
+    assert!(gap.cause.contains("add tag:GetResources") && gap.cause.contains("add lambda:ListTags"), "{}", gap.cause);
     assert_eq!(found.iter().filter(|resource| resource.tags == Tags::Unread).count(), 60);
     let asked = shared.counter.traffic().requests["lambda.ListTags"];
     assert!((10..20).contains(&asked), "{asked} calls");
