@@ -2,3 +2,4 @@
 //! concurrency, and leave every judgement to the core.
 
 pub mod ports;
+pub mod scan;

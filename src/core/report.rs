@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::account::AccountId;
 use crate::coverage::Cell;
-use crate::finding::Finding;
+use crate::finding::{Finding, Severity, ViolationType};
 use crate::tally::Tally;
 
 /// A finding with the resource it is about.
@@ -101,6 +101,37 @@ pub struct ScanReport {
 /// How many violations a report names itself.
 pub const TOP_VIOLATIONS: usize = 20;
 
+/// The most severe rows among those offered, at most [`TOP_VIOLATIONS`], in a fixed order whatever the order of
+/// arrival: by severity, then ARN, then tag key.
+#[derive(Debug, Clone, Default)]
+pub struct Top {
+    rows: BTreeMap<TopKey, ViolationRow>,
+}
+
+type TopKey = (Severity, String, Arc<str>, ViolationType);
+
+impl Top {
+    /// Keeps the row if it is among the most severe so far.
+    pub fn offer(&mut self, row: &ViolationRow) {
+        let finding = &row.finding;
+        let full = self.rows.len() >= TOP_VIOLATIONS;
+        let beyond = |(severity, arn, ..): &TopKey| (finding.severity, row.arn.as_str()) > (*severity, arn.as_str());
+        if full && self.rows.last_key_value().is_some_and(|(worst, _)| beyond(worst)) {
+            return;
+        }
+        let key = (finding.severity, row.arn.clone(), Arc::clone(&finding.tag_key), finding.violation_type);
+        self.rows.insert(key, row.clone());
+        if self.rows.len() > TOP_VIOLATIONS {
+            self.rows.pop_last();
+        }
+    }
+
+    /// The rows, the most severe first.
+    pub fn into_rows(self) -> Vec<ViolationRow> {
+        self.rows.into_values().collect()
+    }
+}
+
 impl ScanReport {
     /// Whether everything in scope was seen.
     pub fn complete(&self) -> bool {
@@ -117,9 +148,11 @@ impl ScanReport {
         self.coverage.iter().filter(|cell| cell.state.is_gap())
     }
 
-    /// Whether at least one cell was seen, in part or in full.
-    pub fn saw_anything(&self) -> bool {
+    /// Whether nothing could be scanned: no account entered, or not one cell seen even in part.
+    pub fn saw_nothing(&self) -> bool {
         use crate::coverage::CellState::{Complete, TaggedOnly};
-        self.coverage.iter().any(|cell| matches!(cell.state, Complete | TaggedOnly) || cell.resources > 0)
+        let seen = |cell: &Cell| matches!(cell.state, Complete | TaggedOnly) || cell.resources > 0;
+        let closed = self.accounts.iter().all(|account| account.state != AccountState::Scanned);
+        closed || (!self.coverage.is_empty() && !self.coverage.iter().any(seen))
     }
 }

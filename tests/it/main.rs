@@ -1,1 +1,4 @@
-fn main(){}
+//! All integration tests, in one binary: it links once, and shares its servers.
+
+mod arrows;
+mod tidy;

@@ -1,0 +1,163 @@
+//! Which regions of each account a scan looks at. Choosing only; nothing here calls anything.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::survey::Surveyed;
+
+/// What to look at in one account. An account that could not be entered has no regions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Field {
+    /// To be listed, sorted.
+    pub regions: Vec<Arc<str>>,
+    /// Wanted, by the request or by the account's owner, but not enabled here.
+    pub unavailable: Vec<Arc<str>>,
+    /// What the account has enabled, for the cause of an unavailable one.
+    pub enabled: Vec<Arc<str>>,
+}
+
+/// A region that was asked for and that no account has.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub asked: String,
+    pub available: Vec<String>,
+}
+
+/// The field of each survey, in the same order.
+pub(super) fn choose<S>(asked: &[String], surveys: &[Surveyed<S>]) -> Result<Vec<Field>, Missing> {
+    let fields: Vec<Field> = surveys.iter().map(|survey| field(asked, survey)).collect();
+    for region in asked {
+        let known = |field: &Field| field.regions.iter().any(|name| **name == **region);
+        let could_tell = surveys.iter().any(|survey| survey.enabled().is_some());
+        if could_tell && !fields.iter().any(known) {
+            return Err(Missing { asked: region.clone(), available: available(surveys) });
+        }
+    }
+    Ok(fields)
+}
+
+fn available<S>(surveys: &[Surveyed<S>]) -> Vec<String> {
+    let mut names = BTreeSet::new();
+    for survey in surveys {
+        let allowed = survey.enabled().unwrap_or_default().iter().filter(|region| survey.allows(region));
+        names.extend(allowed.map(ToString::to_string));
+    }
+    names.into_iter().collect()
+}
+
+fn field<S>(asked: &[String], survey: &Surveyed<S>) -> Field {
+    let Some(entered) = survey.entered() else { return Field::default() };
+    let wanted: BTreeSet<&str> = if asked.is_empty() {
+        survey.target.include_regions.iter().map(String::as_str).collect()
+    } else {
+        asked.iter().map(String::as_str).collect()
+    };
+    let wanted = wanted.into_iter().filter(|region| !survey.target.exclude_regions.iter().any(|no| no == region));
+    match &entered.regions {
+        Ok(enabled) => {
+            let mut field = Field { enabled: enabled.clone(), ..Field::default() };
+            if asked.is_empty() && survey.target.include_regions.is_empty() {
+                field.regions = enabled.iter().filter(|region| survey.allows(region)).cloned().collect();
+                return field;
+            }
+            for region in wanted {
+                match enabled.iter().find(|name| ***name == *region && survey.allows(name)) {
+                    Some(name) => field.regions.push(Arc::clone(name)),
+                    None => field.unavailable.push(region.into()),
+                }
+            }
+            field
+        }
+        // Discovery failed: what was named is tried, or else the default region; the report says so.
+        Err(_) => {
+            let mut regions: Vec<Arc<str>> = wanted.map(Arc::from).collect();
+            if regions.is_empty() && asked.is_empty() {
+                regions.push(Arc::clone(&entered.default_region));
+            }
+            Field { regions, ..Field::default() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tagwarden_core::coverage::{CellState, Gap};
+
+    use super::super::survey::Entered;
+    use super::*;
+    use crate::ports::{Access, AccountTarget};
+
+    fn surveyed(enabled: Option<&[&str]>, include: &[&str], exclude: &[&str]) -> Surveyed<()> {
+        let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+        let gap = Gap { state: CellState::Denied, cause: "no".into() };
+        let regions = enabled.map(|names| names.iter().map(|name| Arc::from(*name)).collect()).ok_or(gap);
+        Surveyed {
+            target: AccountTarget {
+                name: None,
+                account_id: None,
+                labels: BTreeMap::new(),
+                access: Access::Ambient,
+                include_regions: owned(include),
+                exclude_regions: owned(exclude),
+            },
+            result: Ok(Entered {
+                session: Arc::new(()),
+                account_id: "111111111111".parse().unwrap(),
+                default_region: "us-east-1".into(),
+                regions,
+            }),
+        }
+    }
+
+    fn chosen(asked: &[&str], survey: Surveyed<()>) -> Result<(Vec<String>, Vec<String>), Missing> {
+        let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
+        let mut fields = choose(&asked, &[survey])?;
+        let field = fields.remove(0);
+        let text = |names: Vec<Arc<str>>| names.iter().map(ToString::to_string).collect();
+        Ok((text(field.regions), text(field.unavailable)))
+    }
+
+    #[test]
+    fn enabled_and_allowed_and_asked_for() {
+        let enabled: Option<&[&str]> = Some(&["eu-west-1", "us-east-1", "us-west-2"]);
+        let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let cases: &[(&[&str], &[&str], &[&str], &[&str], &[&str])] = &[
+            // asked, include, exclude → regions, unavailable
+            (&[], &[], &[], &["eu-west-1", "us-east-1", "us-west-2"], &[]),
+            (&[], &[], &["us-east-1"], &["eu-west-1", "us-west-2"], &[]),
+            (&[], &["eu-west-1", "ap-east-1"], &[], &["eu-west-1"], &["ap-east-1"]),
+            (&["eu-west-1", "eu-west-1"], &[], &[], &["eu-west-1"], &[]),
+            (&["eu-west-1"], &["eu-west-1", "us-east-1"], &[], &["eu-west-1"], &[]),
+        ];
+        for (asked, include, exclude, regions, unavailable) in cases {
+            let result = chosen(asked, surveyed(enabled, include, exclude)).unwrap();
+            assert_eq!(result, (strings(regions), strings(unavailable)), "asked {asked:?}, include {include:?}");
+        }
+    }
+
+    #[test]
+    fn a_region_that_no_account_has_is_refused_with_the_available_ones() {
+        let missing = chosen(&["mars-1"], surveyed(Some(&["eu-west-1", "us-east-1"]), &[], &["us-east-1"]));
+        assert_eq!(missing, Err(Missing { asked: "mars-1".into(), available: vec!["eu-west-1".into()] }));
+        let outside = chosen(&["us-east-1"], surveyed(Some(&["eu-west-1", "us-east-1"]), &["eu-west-1"], &[]));
+        assert!(outside.is_err(), "the owner of the account allows eu-west-1 only");
+    }
+
+    #[test]
+    fn a_region_that_some_account_has_is_a_gap_in_the_others() {
+        let surveys =
+            [surveyed(Some(&["eu-west-1"]), &[], &[]), surveyed(Some(&["eu-west-1", "eu-south-1"]), &[], &[])];
+        let fields = choose(&["eu-south-1".to_owned()], &surveys).unwrap();
+        assert_eq!(fields[0].unavailable, vec![Arc::from("eu-south-1")]);
+        assert_eq!(fields[1].regions, vec![Arc::from("eu-south-1")]);
+    }
+
+    #[test]
+    fn without_discovery_the_named_regions_or_the_default_one() {
+        assert_eq!(chosen(&[], surveyed(None, &[], &[])).unwrap().0, ["us-east-1"]);
+        assert_eq!(chosen(&["eu-west-1"], surveyed(None, &[], &[])).unwrap().0, ["eu-west-1"]);
+        assert_eq!(chosen(&[], surveyed(None, &["sa-east-1"], &[])).unwrap().0, ["sa-east-1"]);
+    }
+}

@@ -1,0 +1,190 @@
+//! The flags, exactly as typed. What they mean is resolved by the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tagwarden_core::account::AccountId;
+
+/// Declarative tag compliance for AWS accounts: a policy, a scan, an honest answer.
+#[derive(Debug, Parser)]
+#[command(name = "tagwarden", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// Extends or overrides the built-in resource types with this file.
+    #[arg(long, global = true, value_name = "FILE", env = "TAGWARDEN_RESOURCE_TYPES")]
+    pub resource_types: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Scan AWS accounts against a tagging policy.
+    Scan(Box<Scan>),
+    /// Check or convert policy files.
+    #[command(subcommand)]
+    Policy(Policy),
+    /// Show the scores of past runs.
+    History(History),
+    /// List the resource types that can be named in a policy.
+    Types(Types),
+    /// Print the least-privilege IAM policy that a scan needs.
+    IamPolicy(IamPolicy),
+}
+
+/// Scans, and prints what breaks the policy, and what could not be seen.
+///
+/// Exit status: 0 scanned; 1 the score is below --fail-under; 2 bad flags or files; 3 nothing could be scanned;
+/// 4 something could not be seen, with --fail-on-partial.
+#[derive(Debug, Args)]
+pub struct Scan {
+    /// `TaggingPolicy` manifests, or the predecessor's `tagging_policy.json`: a file, or a directory of them.
+    /// Without it, CostCenter, Owner and Environment are required.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub policy: Option<PathBuf>,
+    /// The policy to use where there are several.
+    #[arg(long, value_name = "NAME")]
+    pub policy_name: Option<String>,
+    /// `ClientAccount` manifests: a file, or a directory of them. Without it, the caller's own account.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub accounts: Option<PathBuf>,
+    /// Scan only this account (repeatable, or comma-separated).
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub account: Vec<AccountId>,
+    /// Scan only this region (repeatable, or comma-separated). Without it, all that are enabled.
+    #[arg(long, value_name = "REGION", value_delimiter = ',')]
+    pub region: Vec<String>,
+    /// Scan only this resource type, `ec2:instance` or `rds:*` (repeatable, or comma-separated). Without it,
+    /// every type the policy is about.
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    pub types: Vec<String>,
+    /// Which findings to list. The score counts the same whatever is listed.
+    #[arg(long, value_enum, default_value_t = Listed::All)]
+    pub severity: Listed,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// Write the result to this file instead of stdout. The file appears once it is whole.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Record the run in this store: `sqlite:PATH` or `postgres://…`.
+    #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
+    pub store: Option<String>,
+    /// Forget runs older than this many days in the store.
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub keep_days: u32,
+    /// Keep at most this many runs in the store.
+    #[arg(long, value_name = "RUNS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub keep_runs: u32,
+    /// Exit with 1 when the score, 0 to 1, is below this.
+    #[arg(long, value_name = "SCORE", value_parser = score)]
+    pub fail_under: Option<f64>,
+    /// Exit with 4 when something in scope could not be seen.
+    #[arg(long)]
+    pub fail_on_partial: bool,
+    /// Give up on a listing that brings nothing for this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u16).range(10..=300))]
+    pub region_timeout: u16,
+    /// Accounts to scan side by side.
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub concurrency: u16,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Policy {
+    /// Check policy files, and say what is wrong where.
+    Check {
+        /// Files or directories.
+        #[arg(required = true, value_name = "FILE|DIR")]
+        files: Vec<PathBuf>,
+    },
+    /// Convert the predecessor's `tagging_policy.json` to a `TaggingPolicy` manifest.
+    Convert {
+        /// The JSON file.
+        file: PathBuf,
+        /// The name of the policy.
+        #[arg(long, default_value = "converted")]
+        name: String,
+        /// Write the manifest here instead of stdout.
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct History {
+    /// The store: `sqlite:PATH` or `postgres://…`.
+    #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
+    pub store: String,
+    /// How many runs to show, the newest first.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub limit: u32,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Types {
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = TypesFormat::Table)]
+    pub format: TypesFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct IamPolicy {
+    /// Only for this type, `ec2:instance` or `rds:*` (repeatable, or comma-separated). Without it, for all.
+    #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
+    pub types: Vec<String>,
+}
+
+/// Which findings are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// Violations and advice.
+    All,
+    /// Violations only.
+    Errors,
+    /// Advice only.
+    Warnings,
+}
+
+/// How a scan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+    /// One finding a line, then the report.
+    Ndjson,
+    /// One finding a row.
+    Csv,
+    /// For a ticket or a wiki.
+    Markdown,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    Table,
+    /// One document.
+    Json,
+}
+
+/// How the resource types are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TypesFormat {
+    /// For people.
+    Table,
+    /// The reference page.
+    Markdown,
+}
+
+fn score(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
+        _ => Err("expected a number from 0 to 1, for example 0.9".into()),
+    }
+}

@@ -1,0 +1,128 @@
+//! `tagwarden scan`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tagwarden_app::scan::{Bounds, Progress, ScanError, ScanRequest, scan};
+use tagwarden_core::report::ScanReport;
+use tagwarden_core::registry::Registry;
+use tagwarden_store::{Retention, RunRecorder, RunStart, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::Failure;
+use crate::cli::Scan;
+use crate::input::{self, Chosen};
+use crate::render::writer::{Output, ReportWriter};
+use crate::wire::{self, Recorded};
+
+/// Exit status: nothing could be scanned.
+const NOTHING_SCANNED: u8 = 3;
+/// Exit status: something in scope could not be seen, and the caller minds.
+const PARTIAL: u8 = 4;
+/// Exit status: the score is too low.
+const BELOW: u8 = 1;
+/// Exit status of a second Ctrl-C, which does not wait for anything.
+const ABORTED: i32 = 130;
+
+/// The tenant of one-shot commands.
+pub const TENANT: &str = "default";
+
+pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Failure> {
+    let chosen = input::choose(flags, &registry)?;
+    for warning in &chosen.warnings {
+        super::warn(warning);
+    }
+    let output = Output::open(flags.output.as_deref())?;
+    let started_at = Timestamp::now();
+    let request = request(flags, chosen, &registry, started_at);
+    let store = open_store(flags, started_at).await?;
+    let recorder = match &store {
+        Some(store) => Some(record(store, &request, started_at).await?),
+        None => None,
+    };
+
+    let inventory = Arc::new(wire::inventory(&registry).await?);
+    let mut sink = Recorded::new(ReportWriter::new(flags.format, flags.severity, output), recorder);
+    let (progress, shown) = watch::channel(Progress::default());
+    let display = tokio::spawn(crate::progress::show(shown));
+    let cancel = CancellationToken::new();
+    let signals = tokio::spawn(stop_on_signal(cancel.clone()));
+    let result = scan(inventory, &request, &mut sink, &progress, &cancel, Timestamp::now).await;
+    drop(progress);
+    signals.abort();
+    // The bar is gone from the screen before anything else is printed.
+    let _ = display.await;
+    let report = match result {
+        Ok(report) => report,
+        Err(error @ ScanError::UnavailableRegion { .. }) => return Err(Failure::Region(error.to_string())),
+        Err(ScanError::Sink(error)) => return Err(Failure::Write(error)),
+    };
+    sink.close()?;
+    Ok(status(&report, flags))
+}
+
+fn request(flags: &Scan, chosen: Chosen, registry: &Arc<Registry>, started_at: Timestamp) -> ScanRequest {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    ScanRequest {
+        run_id: format!("adhoc-{}-{}", started_at.strftime("%Y%m%d-%H%M%S"), &id[..8]),
+        policy: chosen.policy,
+        registry: Arc::clone(registry),
+        accounts: chosen.accounts,
+        regions: flags.region.clone(),
+        types: chosen.types,
+        bounds: Bounds {
+            accounts: usize::from(flags.concurrency),
+            listings_per_region: wire::LISTINGS_PER_REGION,
+            silence: Duration::from_secs(flags.region_timeout.into()),
+        },
+    }
+}
+
+async fn open_store(flags: &Scan, now: Timestamp) -> Result<Option<Store>, Failure> {
+    let Some(url) = &flags.store else { return Ok(None) };
+    let store = Store::open(url).await?;
+    let max_age = SignedDuration::from_hours(i64::from(flags.keep_days) * 24);
+    store.prune(now, Retention { max_age, max_runs: flags.keep_runs }).await?;
+    Ok(Some(store))
+}
+
+/// What a report says, as an exit status.
+fn status(report: &ScanReport, flags: &Scan) -> u8 {
+    if report.saw_nothing() {
+        NOTHING_SCANNED
+    } else if flags.fail_on_partial && !report.complete() {
+        PARTIAL
+    } else if flags.fail_under.is_some_and(|least| report.summary.score() < least) {
+        BELOW
+    } else {
+        0
+    }
+}
+
+/// The first signal stops the scan, which then says what is incomplete; the second stops the process.
+async fn stop_on_signal(cancel: CancellationToken) {
+    signal().await;
+    anstream::eprintln!("stopping: what was not seen will be marked; press Ctrl-C again to quit at once");
+    cancel.cancel();
+    signal().await;
+    std::process::exit(ABORTED);
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = tokio::signal::ctrl_c() => (),
+            _ = terminate.recv() => (),
+        },
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}

@@ -1,0 +1,88 @@
+//! Gaps in words: cells that share a cause become one line, so that a hundred of them still fit a screen.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tagwarden_core::coverage::{ANY, CellState};
+use tagwarden_core::report::{AccountState, ScanReport};
+
+/// Names spelled out before a list becomes a count.
+const NAMED: usize = 3;
+
+/// Cells that went unseen for one reason.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Gaps {
+    /// The word of the state.
+    pub state: &'static str,
+    /// Where: types, regions, accounts.
+    pub place: String,
+    /// Why.
+    pub cause: String,
+}
+
+type Field = (BTreeSet<String>, BTreeSet<String>);
+
+/// All gaps of a report, the harder ones first, what the tagging API cannot show last.
+pub fn of(report: &ScanReport) -> Vec<Gaps> {
+    let mut gaps: Vec<(CellState, Gaps)> = Vec::new();
+    for account in &report.accounts {
+        if let (AccountState::Failed { cause }, None) = (&account.state, &account.account_id) {
+            let place = account.name.clone().unwrap_or_else(|| "the caller's own account".into());
+            gaps.push((CellState::Failed, Gaps { state: "failed", place, cause: cause.clone() }));
+        }
+        if let Some(error) = &account.discovery_error {
+            let id = account.account_id.as_ref().map_or("the account", |id| id.as_str());
+            let place = format!("regions of {id} beyond {}", account.regions.join(", "));
+            gaps.push((CellState::Failed, Gaps { state: "undiscovered", place, cause: error.clone() }));
+        }
+    }
+    for ((state, cause, field), accounts) in by_cause(report) {
+        let place = place(&field, &accounts);
+        gaps.push((state, Gaps { state: state.as_str(), place, cause }));
+    }
+    gaps.sort_by_key(|(state, _)| *state == CellState::TaggedOnly);
+    gaps.into_iter().map(|(_, gap)| gap).collect()
+}
+
+/// How many cells there are, and how many of them have a gap.
+pub fn counts(report: &ScanReport) -> (usize, usize) {
+    (report.gaps().count(), report.coverage.len())
+}
+
+/// Cells of one account and cause make a field of regions × types; accounts with the same field share a line.
+fn by_cause(report: &ScanReport) -> BTreeMap<(CellState, String, Field), BTreeSet<String>> {
+    let mut fields: BTreeMap<(CellState, String, String), Field> = BTreeMap::new();
+    for cell in report.gaps() {
+        let cause = cell.cause.clone().unwrap_or_default();
+        let (regions, types) = fields.entry((cell.state, cause, cell.account_id.to_string())).or_default();
+        regions.insert(cell.region.to_string());
+        types.insert(cell.resource_type.to_string());
+    }
+    let mut causes: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for ((state, cause, account), field) in fields {
+        causes.entry((state, cause, field)).or_default().insert(account);
+    }
+    causes
+}
+
+fn place((regions, types): &Field, accounts: &BTreeSet<String>) -> String {
+    let accounts = names(accounts, "account", "accounts");
+    let of = |names: &BTreeSet<String>| names.len() == 1 && names.contains(ANY);
+    match (of(regions), of(types)) {
+        (true, _) => format!("everything in {accounts}"),
+        (_, true) => format!("everything in {} of {accounts}", names(regions, "region", "regions")),
+        _ => format!(
+            "{} in {} of {accounts}",
+            names(types, "type", "types"),
+            names(regions, "region", "regions")
+        ),
+    }
+}
+
+fn names(names: &BTreeSet<String>, one: &str, many: &str) -> String {
+    if names.len() <= NAMED {
+        let list = names.iter().cloned().collect::<Vec<_>>().join(", ");
+        if one == "account" { format!("{} {list}", if names.len() == 1 { one } else { many }) } else { list }
+    } else {
+        format!("{} {many}", names.len())
+    }
+}

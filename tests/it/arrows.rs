@@ -1,0 +1,105 @@
+//! The picture of the rooms, held against every `Cargo.toml`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+/// Which room may use which: `ARCHITECTURE.md` draws the same.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("tagwarden", &["tagwarden-api", "tagwarden-app", "tagwarden-aws", "tagwarden-core", "tagwarden-store"]),
+    ("tagwarden-api", &["tagwarden-core"]),
+    ("tagwarden-app", &["tagwarden-core"]),
+    ("tagwarden-aws", &["tagwarden-app", "tagwarden-core"]),
+    ("tagwarden-core", &[]),
+    ("tagwarden-store", &["tagwarden-app", "tagwarden-core"]),
+    ("tagwarden-testbed", &[]),
+];
+
+/// Libraries that only one room may name: what they hide stays hidden.
+const OWNERS: &[(&str, &[&str])] = &[
+    ("aws-", &["tagwarden-aws"]),
+    ("sqlx", &["tagwarden-store"]),
+    ("kube", &["tagwarden-api"]),
+    ("k8s-openapi", &["tagwarden-api"]),
+    ("tokio", &["tagwarden", "tagwarden-app", "tagwarden-aws", "tagwarden-store", "tagwarden-testbed"]),
+];
+
+struct Package {
+    name: String,
+    /// Normal and build dependencies; tests may use more.
+    dependencies: BTreeSet<String>,
+}
+
+fn packages() -> Vec<Package> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--no-deps", "--format-version", "1", "--offline"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|package| Package {
+            name: text(&package["name"]),
+            dependencies: package["dependencies"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|dependency| dependency["kind"] != "dev")
+                .map(|dependency| text(&dependency["name"]))
+                .collect(),
+        })
+        .collect()
+}
+
+#[test]
+fn rooms_use_only_what_the_picture_allows() {
+    let arrows: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    for package in packages() {
+        let allowed = arrows.get(package.name.as_str());
+        let allowed = allowed.unwrap_or_else(|| panic!("{} is not in the picture", package.name));
+        for dependency in package.dependencies.iter().filter(|name| name.starts_with("tagwarden")) {
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{} must not depend on {dependency}: see the rooms in ARCHITECTURE.md",
+                package.name
+            );
+        }
+    }
+}
+
+#[test]
+fn every_room_of_the_picture_exists() {
+    let names: BTreeSet<String> = packages().into_iter().map(|package| package.name).collect();
+    for (room, _) in ARROWS {
+        assert!(names.contains(*room), "{room} is in the picture, and not in the workspace");
+    }
+}
+
+#[test]
+fn sdks_are_named_only_where_they_are_hidden() {
+    for package in packages() {
+        for (prefix, owners) in OWNERS {
+            let named = package.dependencies.iter().any(|name| name.starts_with(prefix));
+            assert!(
+                !named || owners.contains(&package.name.as_str()),
+                "{} names {prefix}…, which belongs to {owners:?}",
+                package.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_architecture_page_knows_every_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    assert!(page.lines().count() <= 200, "ARCHITECTURE.md is a map: at most 200 lines");
+    for room in ["src/core", "src/app", "src/api", "src/aws", "src/store", "tests/support"] {
+        assert!(page.contains(room), "ARCHITECTURE.md does not mention {room}");
+    }
+}
