@@ -108,6 +108,7 @@ async fn refusals_become_gaps() {
         ("RequestLimitExceeded", 503, CellState::Throttled, false, 3),
         ("InvalidNextToken", 400, CellState::Failed, true, 1),
         ("OptInRequired", 401, CellState::Unsupported, false, 1),
+        ("InternalError", 500, CellState::Failed, false, 3),
     ] {
         let stub = Stub::start(always(move |_, _| ec2_error(status, code))).await;
         let shared = Stub::shared();
@@ -118,6 +119,20 @@ async fn refusals_become_gaps() {
         assert_eq!(stub.count("DescribeVolumes"), attempts, "{code}");
         assert_eq!(shared.counter.traffic().throttled > 0, state == CellState::Throttled, "{code}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_success_is_no_empty_listing() {
+    let stub = Stub::start(|asked| asked.action.contains("/functions").then(|| json(""))).await;
+    let error = list(&stub.enter().await, native("lambda:function")).await.1.unwrap_err();
+    assert!(error.gap.cause.contains("cut short after 0 bytes"), "{}", error.gap.cause);
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_body_is_judged_by_its_status() {
+    let stub = Stub::start(always(|_, _| Answer(403, "text/xml", String::new()))).await;
+    let error = list(&stub.enter().await, native("ec2:volume")).await.1.unwrap_err();
+    assert_eq!((error.gap.state, stub.count("DescribeVolumes")), (CellState::Denied, 1));
 }
 
 #[tokio::test]
@@ -313,7 +328,11 @@ async fn a_role_that_may_read_no_tags_at_all_is_not_asked_for_each() {
     let (found, result) = list(&session, native("lambda:function")).await;
     let gap = result.unwrap_err().gap;
     assert_eq!(gap.state, CellState::Denied);
-    assert!(gap.cause.contains("add tag:GetResources") && gap.cause.contains("add lambda:ListTags"), "{}", gap.cause);
+    assert!(
+        gap.cause.contains("add tag:GetResources") && gap.cause.contains("add lambda:ListTags"),
+        "{}",
+        gap.cause
+    );
     assert_eq!(found.iter().filter(|resource| resource.tags == Tags::Unread).count(), 60);
     let asked = shared.counter.traffic().requests["lambda.ListTags"];
     assert!((10..20).contains(&asked), "{asked} calls");

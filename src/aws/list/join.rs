@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use tagwarden_app::ports::PageSender;
-use tagwarden_core::coverage::CellState;
 use tagwarden_core::resource::{Resource, Tag, Tags};
 use tokio::sync::mpsc;
 
@@ -62,7 +61,7 @@ where
 {
     let (sender, listed) = mpsc::channel(1);
     let join = Join { run, single, bulk_refused: OnceLock::new(), denials: AtomicU32::new(0) };
-    let (joining, listing) = tokio::join!(join.all(listed), listing(sender));
+    let (joining, listing) = tokio::join!(Box::pin(join.all(listed)), Box::pin(listing(sender)));
     // A listing that lost its reader only says so; the reader knows why.
     joining.and(listing)
 }
