@@ -1,6 +1,6 @@
 //! RDS: instances and clusters, tags inline.
 //!
-//! Neptune and DocumentDB answer here as well, under ARNs of `rds`. They are kept: they are databases with the same
+//! Neptune and `DocumentDB` answer here as well, under ARNs of `rds`. They are kept: they are databases with the same
 //! tags in the same place, no other type covers them, and leaving them out would hide them.
 
 use aws_sdk_rds::types::Tag as RdsTag;
@@ -14,7 +14,7 @@ use crate::limits::Api;
 const PAGE_SIZE: i32 = 100;
 
 fn read(list: Option<Vec<RdsTag>>) -> Tags {
-    tags(list, |tag| (tag.key, tag.value))
+    Tags::Read(tags(list, |tag| (tag.key, tag.value)))
 }
 
 /// Instances that are being deleted are left out, as terminated EC2 instances are.
