@@ -279,7 +279,7 @@ async fn a_silent_region_times_out_and_keeps_what_it_gave() {
     let (report, _) = run_until(cloud, &[ONE], Duration::from_millis(200), |_| false).await;
     assert_eq!(state(&report, ONE, "eu-west-1", "ec2:instance"), (CellState::TimedOut, 1));
     let cause = report.gaps().next().and_then(|cell| cell.cause.as_deref());
-    assert_eq!(cause, Some("no answer for 0 s"));
+    assert!(cause.is_some_and(|cause| cause.starts_with("no answer for")), "{cause:?}");
 }
 
 #[tokio::test]
