@@ -2,4 +2,5 @@
 
 mod arrows;
 mod fuzz;
+mod program;
 mod tidy;
