@@ -42,12 +42,16 @@ pub struct Ended {
 impl Program {
     /// The program, talking to this proxy with the caller's own account.
     pub fn behind(proxy: &Proxy) -> Self {
-        Self::new(|command| drop(proxy.equip(command)))
+        Self::new(|command| {
+            proxy.equip(command);
+        })
     }
 
     /// The same, with this account as the caller's own.
     pub fn inside(proxy: &Proxy, account: &Account) -> Self {
-        Self::new(|command| drop(proxy.equip_as(account, command)))
+        Self::new(|command| {
+            proxy.equip_as(account, command);
+        })
     }
 
     fn new(equip: impl FnOnce(&mut Command)) -> Self {
