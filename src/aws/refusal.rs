@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Expired,
     /// The page token is not valid any more: the listing has to start over.
     StaleToken,
+    /// Something in the request is wrong, in the eyes of the service.
+    Invalid,
     /// Not available in this region.
     Unsupported,
     /// Anything else.
@@ -63,9 +65,18 @@ impl Refusal {
             Kind::Throttled => CellState::Throttled,
             Kind::TimedOut => CellState::TimedOut,
             Kind::Unsupported => CellState::Unsupported,
-            Kind::Expired | Kind::StaleToken | Kind::Failed => CellState::Failed,
+            Kind::Expired | Kind::StaleToken | Kind::Invalid | Kind::Failed => CellState::Failed,
         };
         Gap { state, cause: self.cause.clone() }
+    }
+
+    /// The same, when it refused a further page. What was right for the first page differs in the token alone, and
+    /// several services have no code of their own for one that has expired.
+    pub(crate) fn of_further_page(self) -> Self {
+        match self.kind {
+            Kind::Invalid => Self::new(Kind::StaleToken, format!("{}: the page token has expired", self.cause)),
+            _ => self,
+        }
     }
 
     /// What an error of the SDK means.
@@ -182,7 +193,7 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
         }
         Kind::StaleToken => format!("{action} in {region}: the page token has expired ({what})"),
         Kind::Unsupported => format!("{action} is not available in {region} ({what})"),
-        Kind::Failed => format!("{action} failed in {region} ({what})"),
+        Kind::Invalid | Kind::Failed => format!("{action} failed in {region} ({what})"),
     };
     Refusal::new(kind, cause)
 }
@@ -207,6 +218,12 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> Kind {
         | "InvalidPaginationToken"
         | "ExpiredNextTokenException"
         | "InvalidMarker" => Kind::StaleToken,
+        "InvalidArgument"
+        | "InvalidParameterException"
+        | "InvalidParameterValue"
+        | "InvalidParameterValueException"
+        | "ValidationError"
+        | "ValidationException" => Kind::Invalid,
         "OptInRequired"
         | "SubscriptionRequiredException"
         | "UnknownEndpoint"
@@ -385,6 +402,7 @@ mod tests {
             (Some("RequestExpired"), 400, Kind::Expired),
             (Some("PaginationTokenExpiredException"), 400, Kind::StaleToken),
             (Some("InvalidNextToken"), 400, Kind::StaleToken),
+            (Some("InvalidParameterValue"), 400, Kind::Invalid),
             (Some("OptInRequired"), 403, Kind::Unsupported),
             (Some("InvalidAction"), 400, Kind::Unsupported),
             (Some("InternalError"), 500, Kind::Failed),
@@ -445,6 +463,13 @@ mod tests {
         assert_eq!(nested, role);
         let sso = CredentialsError::provider_error("the SSO token has expired and cannot be refreshed");
         assert!(Refusal::of(CALL, &in_connector(sso)).cause.contains("`aws sso login`"));
+    }
+
+    #[test]
+    fn an_invalid_parameter_of_a_further_page_is_its_token() {
+        for (kind, further) in [(Kind::Invalid, Kind::StaleToken), (Kind::Denied, Kind::Denied)] {
+            assert_eq!(Refusal::new(kind, "no").of_further_page().kind, further);
+        }
     }
 
     #[test]

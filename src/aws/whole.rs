@@ -49,24 +49,33 @@ pub(crate) struct CutShort {
     pub(crate) bytes: u64,
 }
 
-/// The two ends of a document, as far as they have passed.
+/// The two ends of an XML document, or the nesting of a JSON one, as far as it has passed.
 #[derive(Debug)]
 pub(crate) struct Ends {
     document: Document,
     may_be_empty: bool,
     head: Vec<u8>,
     tail: Vec<u8>,
+    nesting: Nesting,
     bytes: u64,
 }
 
 impl Ends {
     pub(crate) fn new(document: Document, may_be_empty: bool) -> Self {
-        Self { document, may_be_empty, head: Vec::new(), tail: Vec::new(), bytes: 0 }
+        let (head, tail, nesting) = (Vec::new(), Vec::new(), Nesting::default());
+        Self { document, may_be_empty, head, tail, nesting, bytes: 0 }
     }
 
     /// Lets a part of the document pass.
     pub(crate) fn pass(&mut self, part: &[u8]) {
         self.bytes += part.len() as u64;
+        match self.document {
+            Document::Json => self.nesting.pass(part),
+            Document::Xml => self.pass_xml(part),
+        }
+    }
+
+    fn pass_xml(&mut self, part: &[u8]) {
         let room = HEAD_BYTES_MAX - self.head.len();
         self.head.extend_from_slice(&part[..part.len().min(room)]);
         if part.len() >= TAIL_BYTES_MAX {
@@ -84,20 +93,9 @@ impl Ends {
         let whole = match self.document {
             _ if self.bytes == 0 => self.may_be_empty,
             Document::Xml => self.xml_is_closed(),
-            Document::Json => self.json_is_closed(),
+            Document::Json => self.nesting.is_closed(),
         };
         if whole { Ok(()) } else { Err(CutShort { bytes: self.bytes }) }
-    }
-
-    fn json_is_closed(&self) -> bool {
-        let first = self.head.iter().find(|byte| !byte.is_ascii_whitespace());
-        let last = self.tail.iter().rfind(|byte| !byte.is_ascii_whitespace());
-        match (first, last) {
-            (Some(b'{'), Some(last)) => self.bytes > 1 && *last == b'}',
-            (Some(b'['), Some(last)) => self.bytes > 1 && *last == b']',
-            (Some(_), Some(_)) => true,
-            _ => false,
-        }
     }
 
     fn xml_is_closed(&self) -> bool {
@@ -111,6 +109,40 @@ impl Ends {
         }
         let Some(tail) = tail.strip_suffix(b">") else { return false };
         tail.trim_ascii_end().strip_suffix(tag.name).is_some_and(|before| before.ends_with(b"</"))
+    }
+}
+
+/// How deep inside a JSON document we are. Its last byte alone would not tell: half of a list of objects may well
+/// end with a brace.
+#[derive(Debug, Default)]
+struct Nesting {
+    depth: u64,
+    in_string: bool,
+    after_backslash: bool,
+    begun: bool,
+}
+
+impl Nesting {
+    fn pass(&mut self, part: &[u8]) {
+        for byte in part {
+            if self.in_string {
+                let quote = *byte == b'"' && !self.after_backslash;
+                self.after_backslash = *byte == b'\\' && !self.after_backslash;
+                self.in_string = !quote;
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
+            }
+            self.begun |= !byte.is_ascii_whitespace();
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.begun && self.depth == 0 && !self.in_string
     }
 }
 
@@ -245,10 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn a_json_document_that_does_not_close_is_seen() {
-        for text in ["", " ", "{", "{\"a\": 1", "{\"a\": [", "[1, 2"] {
-            assert!(!check(Document::Json, text, 3), "{text:?} passed");
+    fn every_cut_of_a_json_document_is_seen() {
+        let text = r#"{"a": [{"b": "}]\\"]}"}, {"b": "\\\\"}], "c": {}}"#;
+        assert!(check(Document::Json, text, 3));
+        for length in 0..text.len() {
+            assert!(!check(Document::Json, &text[..length], 3), "cut at {length} passed");
         }
+        assert!(!check(Document::Json, " ", 3));
     }
 
     #[tokio::test]

@@ -188,7 +188,8 @@ impl Run<'_> {
     {
         let mut token = None;
         loop {
-            let page = ask(token.clone()).await?;
+            let asked = ask(token.clone()).await;
+            let page = if token.is_some() { asked.map_err(Refusal::of_further_page)? } else { asked? };
             take(page.items).await?;
             // Some APIs end with an empty token instead of none.
             let next = page.next.filter(|next| !next.is_empty());
