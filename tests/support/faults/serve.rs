@@ -138,6 +138,7 @@ impl Server {
             ));
             return error(call.protocol, 501, "NotImplemented", "the simulator lacks this operation");
         }
+        let answer = with_its_own_type(call.protocol, answer);
         if lists_tagged && answer.status.is_success() {
             return self.without_foreign_buckets(call, answer).await;
         }
@@ -276,6 +277,17 @@ impl Server {
 /// The simulator spells one type filter in its own way, and answers one that it does not know with nothing.
 fn in_moto_s_words(body: &Bytes) -> Bytes {
     String::from_utf8_lossy(body).replace("\"logs:log-group\"", "\"logs:loggroup\"").into()
+}
+
+/// The simulator calls much of its JSON a web page; AWS never does.
+fn with_its_own_type(protocol: Protocol, mut answer: Answer) -> Answer {
+    let kind = match protocol {
+        Protocol::Json => "application/x-amz-json-1.1",
+        Protocol::RestJson => "application/json",
+        Protocol::Ec2 | Protocol::Query | Protocol::S3 => return answer,
+    };
+    answer.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    answer
 }
 
 fn page(listing: &CutListing, id: u64, offset: usize) -> Answer {
