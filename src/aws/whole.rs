@@ -278,7 +278,7 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_json_document_is_seen() {
-        let text = r#"{"a": [{"b": "}]\\"]}"}, {"b": "\\\\"}], "c": {}}"#;
+        let text = r#"{"a": [{"b": "}]\"]}"}, {"b": "\\"}], "c": {}}"#;
         assert!(check(Document::Json, text, 3));
         for length in 0..text.len() {
             assert!(!check(Document::Json, &text[..length], 3), "cut at {length} passed");
