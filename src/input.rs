@@ -41,6 +41,9 @@ pub enum InputError {
     /// No policy, or no account, where one was promised.
     #[error("`{path}` holds no {kind}")]
     Without { path: String, kind: &'static str },
+    /// Several policies where there is room for one.
+    #[error("`{path}` holds more than one policy; convert one file with one policy at a time")]
+    NotOne { path: String },
     /// The policy that is used where there is none; it names no type, so this takes a broken build.
     #[error("the built-in policy is refused: {}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))]
     Fallback(Vec<PolicyError>),

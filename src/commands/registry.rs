@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use tagwarden_core::iam;
 use tagwarden_core::registry::{ListedBy, Registry, markdown};
 
-use super::Failure;
+use super::{Failure, warn};
 use crate::cli::{IamPolicy, Types, TypesFormat};
 use crate::input;
 use crate::render::table;
@@ -34,10 +34,14 @@ pub(super) fn types(flags: &Types, registry: &Registry) -> Result<u8, Failure> {
 }
 
 pub(super) fn iam_policy(flags: &IamPolicy, registry: &Registry) -> Result<u8, Failure> {
-    let types = if flags.types.is_empty() {
-        registry.ids().collect()
-    } else {
-        input::types(&flags.types, registry)?.0
+    let types = match flags.types.as_slice() {
+        [] => registry.ids().collect(),
+        [all] if all == "all" => registry.ids().collect(),
+        names => {
+            let (types, renamed) = input::types(names, registry)?;
+            renamed.iter().for_each(|word| warn(word));
+            types
+        }
     };
     let document = serde_json::to_string_pretty(&iam::read_policy(registry, &types)).map_err(io::Error::from)?;
     writeln!(io::stdout().lock(), "{document}")?;
