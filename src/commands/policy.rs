@@ -59,7 +59,12 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn convert(file: &Path, name: Option<&str>, output: Option<&Path>, registry: &Arc<Registry>) -> Result<u8, Failure> {
+fn convert(
+    file: &Path,
+    name: Option<&str>,
+    output: Option<&Path>,
+    registry: &Arc<Registry>,
+) -> Result<u8, Failure> {
     let output = Output::open(output)?;
     let manifests = input::manifests(file)?;
     let manifest = match manifests.policies() {

@@ -112,7 +112,10 @@ fn request(flags: &Scan, chosen: Chosen, registry: &Arc<Registry>, started_at: T
 }
 
 fn retention(flags: &Scan) -> Retention {
-    Retention { max_age: Duration::from_secs(u64::from(flags.keep_days) * 24 * 3600), max_runs: flags.keep_runs }
+    Retention {
+        max_age: Duration::from_secs(u64::from(flags.keep_days) * 24 * 3600),
+        max_runs: flags.keep_runs,
+    }
 }
 
 async fn record(store: &Store, request: &ScanRequest, started_at: Timestamp) -> Result<RunRecorder, Failure> {
@@ -133,7 +136,9 @@ fn scope(request: &ScanRequest) -> Scope {
     let ids = request.accounts.iter().filter_map(|account| account.account_id.as_ref());
     let types = match &request.types {
         Requested::All => BTreeSet::new(),
-        Requested::Types(types) => types.iter().map(|id| request.registry.row(*id).name.to_string()).collect(),
+        Requested::Types(types) => {
+            types.iter().map(|id| request.registry.row(*id).name.to_string()).collect()
+        }
     };
     Scope {
         accounts: ids.map(ToString::to_string).collect(),
@@ -160,7 +165,10 @@ fn conclude(report: &ScanReport, flags: &Scan) -> u8 {
         PARTIAL => anstream::eprintln!("{} --fail-on-partial: {}", paint(BAD, "error:"), unseen()),
         BELOW => {
             let (score, least) = (report.summary.score(), flags.fail_under.unwrap_or_default());
-            anstream::eprintln!("{} the score {score:.4} is below --fail-under {least}", paint(BAD, "error:"));
+            anstream::eprintln!(
+                "{} the score {score:.4} is below --fail-under {least}",
+                paint(BAD, "error:")
+            );
         }
         _ if !report.complete() && (flags.format != Format::Table || flags.output.is_some()) => {
             super::warn(&format!("partial: {}", unseen()));

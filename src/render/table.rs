@@ -21,11 +21,21 @@ const LINES: usize = 12;
 /// A table without borders, as `kubectl` prints them.
 pub fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
     table.set_header(header.iter().copied());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
+    table
+}
+
+/// A table whose cells are short enough already.
+pub fn fixed(header: &[&str]) -> Table {
+    let mut table = plain(header);
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
@@ -45,7 +55,12 @@ pub fn write(table: &Table, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The whole screen.
-pub fn document(report: &ScanReport, top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Result<()> {
+pub fn document(
+    report: &ScanReport,
+    top: &[ViolationRow],
+    listed: u64,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     headline(report, out)?;
     if !report.complete() {
         partial(report, out)?;
@@ -80,7 +95,8 @@ fn headline(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}  {} of {} resources", paint(style, &text), summary.compliant, summary.resources())?;
     }
     let by_severity = Severity::ALL.into_iter().zip(summary.by_severity).filter(|(_, count)| *count > 0);
-    let severities: Vec<String> = by_severity.map(|(severity, count)| format!("{count} {severity}")).collect();
+    let severities: Vec<String> =
+        by_severity.map(|(severity, count)| format!("{count} {severity}")).collect();
     let colon = if severities.is_empty() { "" } else { ": " };
     let (violating, violations) = (summary.violating, counted(summary.violations(), "violation"));
     writeln!(out, "{violating} violating, {violations}{colon}{}", severities.join(", "))?;
@@ -100,8 +116,8 @@ fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", paint(WARN, &title))?;
     writeln!(out, "The numbers do not cover:")?;
     for gap in all.iter().take(LINES) {
-        item(gap.state, WARN, &gap.place, out)?;
-        continued(&gap.cause, out)?;
+        item(gap.state, WARN, GAP_MARGIN, &gap.place, out)?;
+        continued(GAP_MARGIN, &gap.cause, out)?;
     }
     if all.len() > LINES {
         writeln!(out, "  … and {} more: --format json lists every cell", all.len() - LINES)?;
@@ -113,18 +129,19 @@ fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// The margin of a list: two spaces, a word, a gap.
-const MARGIN: usize = 16;
+/// The margins of the lists: two spaces, the longest word, a gap.
+const GAP_MARGIN: usize = 15;
+const FINDING_MARGIN: usize = 12;
 
 /// The first line of an item of a list, with its word in the margin.
-fn item(word: &str, style: Style, text: &str, out: &mut dyn Write) -> io::Result<()> {
-    let space = " ".repeat(MARGIN.saturating_sub(2 + word.len()));
-    hanging(&format!("  {}{space}", paint(style, word)), MARGIN, text, out)
+fn item(word: &str, style: Style, margin: usize, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let space = " ".repeat(margin.saturating_sub(2 + word.len()));
+    hanging(&format!("  {}{space}", paint(style, word)), margin, text, out)
 }
 
 /// A further line of an item, a little further in.
-fn continued(text: &str, out: &mut dyn Write) -> io::Result<()> {
-    hanging(&" ".repeat(MARGIN + 2), MARGIN + 2, text, out)
+fn continued(margin: usize, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    hanging(&" ".repeat(margin + 2), margin + 2, text, out)
 }
 
 /// Text after a margin. What does not fit goes on below, indented by as much; a word longer than a line is cut.
@@ -185,7 +202,8 @@ fn rows<'a, K: AsRef<str> + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)
 
 fn account_rows(report: &ScanReport) -> Vec<Row> {
     let name = |id: &str| {
-        let account = report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
+        let account =
+            report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
         account.and_then(|account| account.name.as_deref()).map(|name| format!("{id} {name}"))
     };
     let mut rows: Vec<Row> = report
@@ -236,9 +254,9 @@ fn violations(top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Res
         let severity = finding.severity;
         if last != Some((severity, arn)) {
             last = Some((severity, arn));
-            item(severity.as_str(), style_of(severity), arn, out)?;
+            item(severity.as_str(), style_of(severity), FINDING_MARGIN, arn, out)?;
         }
-        continued(&finding.message(), out)?;
+        continued(FINDING_MARGIN, &finding.message(), out)?;
     }
     Ok(())
 }
@@ -254,10 +272,10 @@ fn style_of(severity: Severity) -> Style {
 /// Text from the cloud, without what could rewrite the screen: control characters, and those that turn the direction of
 /// what follows.
 pub fn printable(text: &str) -> String {
-    let hidden = |symbol: char| {
-        matches!(symbol, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    text.chars().map(|symbol| if symbol.is_control() || hidden(symbol) { '\u{fffd}' } else { symbol }).collect()
+    let hidden = |symbol: char| matches!(symbol, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    text.chars()
+        .map(|symbol| if symbol.is_control() || hidden(symbol) { '\u{fffd}' } else { symbol })
+        .collect()
 }
 
 #[cfg(test)]
@@ -266,15 +284,19 @@ mod tests {
 
     fn lines(text: &str) -> Vec<String> {
         let mut out = Vec::new();
-        item("high", Style::new(), text, &mut out).unwrap();
+        item("high", Style::new(), FINDING_MARGIN, text, &mut out).unwrap();
         String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
     }
 
     #[test]
     fn long_words_are_cut_and_lines_fit() {
-        for text in ["a".repeat(300), "字".repeat(120), "word ".repeat(60), format!("x {}", "é".repeat(90))] {
+        for text in ["a".repeat(300), "字".repeat(120), "word ".repeat(60), format!("x {}", "é".repeat(90))]
+        {
             let lines = lines(&text);
-            assert!(lines.len() > 1 && lines.iter().all(|line| line.width() <= usize::from(COLUMNS)), "{lines:?}");
+            assert!(
+                lines.len() > 1 && lines.iter().all(|line| line.width() <= usize::from(COLUMNS)),
+                "{lines:?}"
+            );
             let kept: String = lines.concat().split_whitespace().collect();
             assert_eq!(kept, format!("high{}", text.replace(' ', "")));
         }
@@ -282,7 +304,10 @@ mod tests {
 
     #[test]
     fn nothing_from_the_cloud_moves_the_cursor() {
-        assert_eq!(printable("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c\u{fffd}");
+        assert_eq!(
+            printable("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c\u{fffd}"
+        );
     }
 
     #[test]

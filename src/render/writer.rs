@@ -137,7 +137,14 @@ pub struct ReportWriter {
 
 impl ReportWriter {
     pub fn new(format: Format, listed: Listed, output: Output) -> Self {
-        Self { format, listed, rows: Spool::new(), top: Default::default(), listed_rows: 0, output: Some(output) }
+        Self {
+            format,
+            listed,
+            rows: Spool::new(),
+            top: Default::default(),
+            listed_rows: 0,
+            output: Some(output),
+        }
     }
 
     fn take(&mut self, row: &ViolationRow) -> io::Result<()> {
@@ -169,7 +176,8 @@ impl FindingSink for ReportWriter {
     type Error = OutputError;
 
     async fn findings(&mut self, rows: &[ViolationRow]) -> Result<(), OutputError> {
-        for row in rows.iter().filter(|row| self.listed.includes(row)) {
+        let listed = self.listed;
+        for row in rows.iter().filter(|row| listed.includes(row)) {
             self.listed_rows += 1;
             self.take(row).map_err(OutputError::Spool)?;
         }
