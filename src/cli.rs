@@ -13,13 +13,24 @@ pub struct Cli {
     pub command: Command,
 
     /// Extends or overrides the built-in resource types with this file.
-    #[arg(long, global = true, value_name = "FILE", env = "TAGWARDEN_RESOURCE_TYPES")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TAGWARDEN_RESOURCE_TYPES",
+        hide_env_values = true,
+        display_order = 1000
+    )]
     pub resource_types: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Scan AWS accounts against a tagging policy.
+    ///
+    /// Prints what breaks the policy, and what could not be seen. Reads AWS, never changes it; finds credentials as the AWS
+    /// CLI does.
+    #[command(after_long_help = EXIT_STATUS)]
     Scan(Box<Scan>),
     /// Check or convert policy files.
     #[command(subcommand)]
@@ -32,10 +43,15 @@ pub enum Command {
     IamPolicy(IamPolicy),
 }
 
-/// Scans, and prints what breaks the policy, and what could not be seen.
-///
-/// Exit status: 0 scanned; 1 the score is below --fail-under; 2 bad flags or files; 3 nothing could be scanned;
-/// 4 something could not be seen, with --fail-on-partial.
+const EXIT_STATUS: &str = "Exit status:
+  0  scanned; what could not be seen is named in the result
+  1  the score is below --fail-under
+  2  bad flags or files
+  3  nothing could be scanned
+  4  something could not be seen, and --fail-on-partial is given
+  Where several are true, the first of 2, 3, 4, 1 holds.";
+
+/// The flags of `scan`.
 #[derive(Debug, Args)]
 pub struct Scan {
     /// `TaggingPolicy` manifests, or the predecessor's `tagging_policy.json`: a file, or a directory of them.

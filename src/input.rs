@@ -41,6 +41,9 @@ pub enum InputError {
     /// No policy, or no account, where one was promised.
     #[error("`{path}` holds no {kind}")]
     Without { path: String, kind: &'static str },
+    /// Several policies where there is room for one.
+    #[error("`{path}` holds more than one policy; convert one file with one policy at a time")]
+    NotOne { path: String },
     /// The policy that is used where there is none; it names no type, so this takes a broken build.
     #[error("the built-in policy is refused: {}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))]
     Fallback(Vec<PolicyError>),
@@ -114,7 +117,9 @@ pub fn types(names: &[String], registry: &Registry) -> Result<(Vec<TypeId>, Vec<
         if name.contains('*') {
             let matched = registry.match_glob(name);
             if matched.is_empty() {
-                return Err(InputError::Type(format!("`{name}` matches no resource type; see `tagwarden types`")));
+                return Err(InputError::Type(format!(
+                    "`{name}` matches no resource type; see `tagwarden types`"
+                )));
             }
             types.extend(matched);
             continue;
@@ -142,7 +147,11 @@ fn unknown_type(name: &str, nearest: &[Arc<str>]) -> String {
     text
 }
 
-fn policy(flags: &Scan, registry: &Arc<Registry>, warnings: &mut Vec<String>) -> Result<Arc<Policy>, InputError> {
+fn policy(
+    flags: &Scan,
+    registry: &Arc<Registry>,
+    warnings: &mut Vec<String>,
+) -> Result<Arc<Policy>, InputError> {
     let Some(path) = &flags.policy else {
         warnings.push("no --policy: CostCenter, Owner and Environment are required of everything".into());
         let compiled = compile(&fallback(), registry).map_err(InputError::Fallback)?;
@@ -198,7 +207,8 @@ fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
             return Err(InputError::NoSuchAccount { id: id.to_string(), known });
         }
     }
-    let wanted = |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
+    let wanted =
+        |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
     Ok(resolved.into_iter().filter(wanted).map(target).collect())
 }
 

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     telemetry();
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),
+        Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure);
             ExitCode::from(commands::USAGE)

@@ -1,6 +1,5 @@
 //! Where adapters meet ports.
 
-use std::io;
 use std::sync::Arc;
 
 use tagwarden_app::ports::FindingSink;
@@ -9,7 +8,7 @@ use tagwarden_core::registry::Registry;
 use tagwarden_core::report::{ScanReport, ViolationRow};
 use tagwarden_store::{RunRecorder, StoreError};
 
-use crate::render::writer::ReportWriter;
+use crate::render::writer::{OutputError, ReportWriter};
 
 /// Listings side by side in one region of one account: enough to hide their latency behind one another, few
 /// enough that a region takes a handful of connections.
@@ -48,9 +47,9 @@ impl Recorded {
 }
 
 impl FindingSink for Recorded {
-    type Error = io::Error;
+    type Error = OutputError;
 
-    async fn findings(&mut self, rows: &[ViolationRow]) -> io::Result<()> {
+    async fn findings(&mut self, rows: &[ViolationRow]) -> Result<(), OutputError> {
         if let Some(recorder) = &mut self.recorder {
             let result = recorder.findings(rows).await;
             self.recorded(result);
@@ -58,7 +57,7 @@ impl FindingSink for Recorded {
         self.writer.findings(rows).await
     }
 
-    async fn finish(&mut self, report: &ScanReport) -> io::Result<()> {
+    async fn finish(&mut self, report: &ScanReport) -> Result<(), OutputError> {
         if let Some(recorder) = &mut self.recorder {
             let result = recorder.finish(report).await;
             self.recorded(result);

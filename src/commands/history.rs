@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tagwarden_store::{RunFilter, RunSummary, Store};
+use tagwarden_store::{RunFilter, RunResults, RunSummary, Store};
 
 use super::{Failure, TENANT};
 use crate::cli::{History, ListFormat};
@@ -17,14 +17,21 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match flags.format {
         ListFormat::Json => {
-            let list = RunList { api_version: API_VERSION, kind: "RunList", items: runs.iter().map(Run::from).collect() };
+            let list = RunList {
+                api_version: API_VERSION,
+                kind: "RunList",
+                items: runs.iter().map(Run::from).collect(),
+            };
             serde_json::to_writer_pretty(&mut out, &list).map_err(io::Error::from)?;
             writeln!(out)?;
         }
-        ListFormat::Table if runs.is_empty() => writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?,
+        ListFormat::Table if runs.is_empty() => {
+            writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?
+        }
         ListFormat::Table => {
-            let header = ["RUN", "STARTED", "POLICY", "STATE", "SCORE", "RESOURCES", "VIOLATING", "COMPLETE", "SECONDS"];
-            let mut rows = table::plain(&header);
+            let header = ["RUN", "POLICY", "STATE", "SCORE", "RESOURCES", "VIOLATING", "GAPS"];
+            let mut rows = table::fixed(&header);
+            table::numbers(&mut rows, NUMBERS_FROM);
             for run in &runs {
                 rows.add_row(row(run));
             }
@@ -35,19 +42,27 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     Ok(0)
 }
 
-fn row(run: &RunSummary) -> [String; 9] {
-    let nothing = || "-".to_owned();
-    let result = |text: fn(&tagwarden_store::RunResults) -> String| run.results.as_ref().map_or_else(nothing, text);
+/// The first column that holds numbers.
+const NUMBERS_FROM: usize = 3;
+
+/// A hundred columns leave this much for the name of a policy.
+const POLICY_CHARS: usize = 20;
+
+/// The id of a run says when it began.
+fn row(run: &RunSummary) -> [String; 7] {
+    let result = |text: fn(&RunResults) -> String| run.results.as_ref().map_or_else(|| "-".to_owned(), text);
+    let mut policy = table::printable(&run.policy_name);
+    if let Some((end, _)) = policy.char_indices().nth(POLICY_CHARS) {
+        policy.replace_range(end.., "…");
+    }
     [
-        run.run_id.clone(),
-        run.started_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
-        table::printable(&run.policy_name),
+        table::printable(&run.run_id),
+        policy,
         run.state.to_string(),
         result(|results| table::percent(&results.summary)),
         result(|results| results.summary.resources().to_string()),
         result(|results| results.summary.violating.to_string()),
-        result(|results| if results.complete { "yes".into() } else { format!("no, {} gaps", results.gaps) }),
-        run.duration().map_or_else(nothing, |duration| format!("{:.1}", duration.as_secs_f64())),
+        result(|results| if results.complete { "none".into() } else { results.gaps.to_string() }),
     ]
 }
 

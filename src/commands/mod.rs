@@ -35,12 +35,19 @@ pub enum Failure {
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
-    /// The result could not be printed.
-    #[error("the result could not be written")]
+    /// The answer could not be printed.
+    #[error("the answer could not be written to standard output")]
     Write(#[from] std::io::Error),
     /// The asynchronous runtime did not start.
     #[error("the runtime did not start")]
     Runtime(#[source] std::io::Error),
+}
+
+impl Failure {
+    /// Whether the reader of standard output went away, as `head` does when it has seen enough.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Write(error) if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
 }
 
 /// Runs a command, and returns its exit status.

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tagwarden_api::manifests::Manifests;
 use tagwarden_api::yaml::to_yaml;
 use tagwarden_core::registry::Registry;
 
-use super::{Failure, USAGE, warn};
+use super::{Failure, TENANT, USAGE, warn};
 use crate::cli::Policy;
 use crate::input::{self, InputError};
 use crate::render::writer::Output;
@@ -58,11 +59,19 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn convert(file: &Path, name: Option<&str>, output: Option<&Path>, registry: &Arc<Registry>) -> Result<u8, Failure> {
+fn convert(
+    file: &Path,
+    name: Option<&str>,
+    output: Option<&Path>,
+    registry: &Arc<Registry>,
+) -> Result<u8, Failure> {
     let output = Output::open(output)?;
     let manifests = input::manifests(file)?;
-    let without = || InputError::Without { path: file.display().to_string(), kind: "tagging policy" };
-    let manifest = manifests.policies().first().ok_or_else(without)?;
+    let manifest = match manifests.policies() {
+        [] => Err(InputError::Without { path: file.display().to_string(), kind: "tagging policy" }),
+        [only] => Ok(only),
+        _ => Err(InputError::NotOne { path: file.display().to_string() }),
+    }?;
     // A manifest that would be refused later is of no use; the errors are in the terms of the file that was given.
     let compiled = manifest.compile(registry).map_err(InputError::Manifests)?;
     for warning in input::told(&compiled, &manifest.origin.to_string(), Timestamp::now()) {
@@ -75,6 +84,8 @@ fn convert(file: &Path, name: Option<&str>, output: Option<&Path>, registry: &Ar
         policy.metadata.name = Some(name.to_owned());
     }
     let manifest = to_yaml(&policy).map_err(std::io::Error::other)?;
+    // A name given by hand can still be wrong.
+    Manifests::new(TENANT).read("the result", manifest.as_bytes()).map_err(InputError::Manifests)?;
     output.write(|out| out.write_all(manifest.as_bytes()))?;
     Ok(0)
 }

@@ -10,14 +10,17 @@ use tagwarden_core::policy::Requested;
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::ScanReport;
 use tagwarden_core::scope::Scope;
-use tagwarden_store::{Retention, RunRecorder, RunStart, Store};
+use tagwarden_store::{Abandoned, Retention, RunRecorder, RunStart, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
-use crate::cli::Scan;
+use crate::cli::{Format, Scan};
 use crate::input::{self, Chosen};
-use crate::render::writer::{Output, ReportWriter};
+use crate::render::gaps;
+use crate::render::style::{BAD, paint};
+use crate::render::table::printable;
+use crate::render::writer::{Output, OutputError, ReportWriter};
 use crate::wire::{self, Recorded};
 
 /// Exit status: nothing could be scanned.
@@ -28,6 +31,9 @@ const PARTIAL: u8 = 4;
 const BELOW: u8 = 1;
 /// Exit status of a second Ctrl-C, which does not wait for anything.
 const ABORTED: i32 = 130;
+
+/// How many reasons are told when nothing could be scanned.
+const GAPS_TOLD: usize = 5;
 
 /// The tenant of one-shot commands.
 pub const TENANT: &str = "default";
@@ -40,7 +46,10 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
     let output = Output::open(flags.output.as_deref())?;
     let started_at = Timestamp::now();
     let request = request(flags, chosen, &registry, started_at);
-    let store = open_store(flags, started_at).await?;
+    let store = match &flags.store {
+        Some(url) => Some(Store::open(url).await?),
+        None => None,
+    };
     let recorder = match &store {
         Some(store) => Some(record(store, &request, started_at).await?),
         None => None,
@@ -57,13 +66,32 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
     signals.abort();
     // The bar is gone from the screen before anything else is printed.
     let _ = display.await;
+    let recorded = sink.close();
     let report = match result {
         Ok(report) => report,
-        Err(error @ ScanError::UnavailableRegion { .. }) => return Err(Failure::Region(error.to_string())),
-        Err(ScanError::Sink(error)) => return Err(Failure::Write(error)),
+        Err(error) => {
+            let failure = failure(error);
+            if let Some(store) = &store {
+                let how = Abandoned::Failed(failure.to_string());
+                if let Err(error) = store.abandon(TENANT, &request.run_id, &how, Timestamp::now()).await {
+                    super::warn(&error.to_string());
+                }
+            }
+            return Err(failure);
+        }
     };
-    sink.close()?;
-    Ok(status(&report, flags))
+    recorded?;
+    if let Some(store) = &store {
+        store.prune(Timestamp::now(), retention(flags)).await?;
+    }
+    Ok(conclude(&report, flags))
+}
+
+fn failure(error: ScanError<OutputError>) -> Failure {
+    match error {
+        error @ ScanError::UnavailableRegion { .. } => Failure::Region(error.to_string()),
+        ScanError::Sink(error) => error.into(),
+    }
 }
 
 fn request(flags: &Scan, chosen: Chosen, registry: &Arc<Registry>, started_at: Timestamp) -> ScanRequest {
@@ -83,12 +111,11 @@ fn request(flags: &Scan, chosen: Chosen, registry: &Arc<Registry>, started_at: T
     }
 }
 
-async fn open_store(flags: &Scan, now: Timestamp) -> Result<Option<Store>, Failure> {
-    let Some(url) = &flags.store else { return Ok(None) };
-    let store = Store::open(url).await?;
-    let max_age = Duration::from_secs(u64::from(flags.keep_days) * 24 * 3600);
-    store.prune(now, Retention { max_age, max_runs: flags.keep_runs }).await?;
-    Ok(Some(store))
+fn retention(flags: &Scan) -> Retention {
+    Retention {
+        max_age: Duration::from_secs(u64::from(flags.keep_days) * 24 * 3600),
+        max_runs: flags.keep_runs,
+    }
 }
 
 async fn record(store: &Store, request: &ScanRequest, started_at: Timestamp) -> Result<RunRecorder, Failure> {
@@ -109,7 +136,9 @@ fn scope(request: &ScanRequest) -> Scope {
     let ids = request.accounts.iter().filter_map(|account| account.account_id.as_ref());
     let types = match &request.types {
         Requested::All => BTreeSet::new(),
-        Requested::Types(types) => types.iter().map(|id| request.registry.row(*id).name.to_string()).collect(),
+        Requested::Types(types) => {
+            types.iter().map(|id| request.registry.row(*id).name.to_string()).collect()
+        }
     };
     Scope {
         accounts: ids.map(ToString::to_string).collect(),
@@ -118,7 +147,37 @@ fn scope(request: &ScanRequest) -> Scope {
     }
 }
 
-/// What a report says, as an exit status.
+/// What a report says, as an exit status; and on stderr, where the result itself may not be seen, why.
+fn conclude(report: &ScanReport, flags: &Scan) -> u8 {
+    let status = status(report, flags);
+    let (gaps, cells) = gaps::counts(report);
+    let unseen = || match gaps {
+        0 => "not everything could be seen".to_owned(),
+        _ => format!("{gaps} of {cells} cells (account, region, type) could not be fully seen"),
+    };
+    match status {
+        NOTHING_SCANNED => {
+            anstream::eprintln!("{} nothing could be scanned", paint(BAD, "error:"));
+            for gap in gaps::of(report).iter().take(GAPS_TOLD) {
+                anstream::eprintln!("       {}: {}", printable(&gap.place), printable(&gap.cause));
+            }
+        }
+        PARTIAL => anstream::eprintln!("{} --fail-on-partial: {}", paint(BAD, "error:"), unseen()),
+        BELOW => {
+            let (score, least) = (report.summary.score(), flags.fail_under.unwrap_or_default());
+            anstream::eprintln!(
+                "{} the score {score:.4} is below --fail-under {least}",
+                paint(BAD, "error:")
+            );
+        }
+        _ if !report.complete() && (flags.format != Format::Table || flags.output.is_some()) => {
+            super::warn(&format!("partial: {}", unseen()));
+        }
+        _ => (),
+    }
+    status
+}
+
 fn status(report: &ScanReport, flags: &Scan) -> u8 {
     if report.saw_nothing() {
         NOTHING_SCANNED

@@ -89,9 +89,13 @@ fn line<const N: usize>(cells: [String; N]) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Keeps a spreadsheet from taking a tag value for a formula.
+/// Keeps a spreadsheet from taking a tag value for a formula, and a terminal from obeying one. What the tag really
+/// holds, to the byte, is in the JSON.
 fn neutral(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{cell}") } else { cell.to_owned() }
+    // Spreadsheets trim before they look.
+    let formula = cell.trim_start().starts_with(['=', '+', '-', '@']) || cell.starts_with(['\t', '\r', '\n']);
+    let harmless = |symbol: char| if symbol.is_control() && symbol != '\n' { '\u{fffd}' } else { symbol };
+    formula.then_some('\'').into_iter().chain(cell.chars().map(harmless)).collect()
 }
 
 fn one_line(text: &str) -> String {
@@ -108,6 +112,8 @@ mod tests {
             assert!(neutral(formula).starts_with('\''), "{formula:?}");
         }
         assert_eq!(neutral("a=b"), "a=b");
+        assert_eq!(neutral(" =1"), "' =1");
+        assert_eq!(neutral("a\u{1b}[31m"), "a\u{fffd}[31m");
         let text = String::from_utf8(line(["a,b".to_owned(), "\"q\"\n".to_owned()]).unwrap()).unwrap();
         assert_eq!(text, "\"a,b\",\"\"\"q\"\"\n\"\n");
     }

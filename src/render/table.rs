@@ -2,9 +2,12 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use tagwarden_core::report::{ScanReport, TOP_VIOLATIONS, ViolationRow};
+use tagwarden_core::finding::Severity;
+use tagwarden_core::report::{ScanReport, ViolationRow};
 use tagwarden_core::tally::Tally;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::gaps;
 use super::style::{BAD, BOLD, DIM, GOOD, WARN, paint};
@@ -18,11 +21,21 @@ const LINES: usize = 12;
 /// A table without borders, as `kubectl` prints them.
 pub fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_width(COLUMNS);
     table.set_header(header.iter().copied());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
+    table
+}
+
+/// A table whose cells are short enough already.
+pub fn fixed(header: &[&str]) -> Table {
+    let mut table = plain(header);
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
@@ -42,7 +55,12 @@ pub fn write(table: &Table, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The whole screen.
-pub fn document(report: &ScanReport, top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Result<()> {
+pub fn document(
+    report: &ScanReport,
+    top: &[ViolationRow],
+    listed: u64,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     headline(report, out)?;
     if !report.complete() {
         partial(report, out)?;
@@ -76,14 +94,18 @@ fn headline(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
         let text = format!("{} compliant", percent(summary));
         writeln!(out, "{}  {} of {} resources", paint(style, &text), summary.compliant, summary.resources())?;
     }
-    let [critical, high, medium, low, info] = summary.by_severity;
-    writeln!(
-        out,
-        "{} violating ({} violations: {critical} critical, {high} high, {medium} medium, {low} low, {info} info)",
-        summary.violating,
-        summary.violations()
-    )?;
-    writeln!(out, "{} exempt, {} unknown, {} pieces of advice", summary.exempt, summary.unknown, summary.advice)
+    let by_severity = Severity::ALL.into_iter().zip(summary.by_severity).filter(|(_, count)| *count > 0);
+    let severities: Vec<String> =
+        by_severity.map(|(severity, count)| format!("{count} {severity}")).collect();
+    let colon = if severities.is_empty() { "" } else { ": " };
+    let (violating, violations) = (summary.violating, counted(summary.violations(), "violation"));
+    writeln!(out, "{violating} violating, {violations}{colon}{}", severities.join(", "))?;
+    let advice = counted(summary.advice, "finding");
+    writeln!(out, "{} exempt, {} unknown, {advice} of advice", summary.exempt, summary.unknown)
+}
+
+fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
@@ -94,30 +116,41 @@ fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", paint(WARN, &title))?;
     writeln!(out, "The numbers do not cover:")?;
     for gap in all.iter().take(LINES) {
-        let indent = format!("  {:<12} ", gap.state);
-        hanging(&paint_first(&indent, gap.state), indent.len(), &gap.place, out)?;
-        hanging(&" ".repeat(indent.len()), indent.len(), &gap.cause, out)?;
+        item(gap.state, WARN, GAP_MARGIN, &gap.place, out)?;
+        continued(GAP_MARGIN, &gap.cause, out)?;
     }
     if all.len() > LINES {
         writeln!(out, "  … and {} more: --format json lists every cell", all.len() - LINES)?;
     }
     if report.summary.unknown > 0 {
-        writeln!(out, "  The tags of {} resources could not be read; they are in no number.", report.summary.unknown)?;
+        let unknown = counted(report.summary.unknown, "resource");
+        writeln!(out, "  The tags of {unknown} could not be read; unknown is on neither side of the score.")?;
     }
     Ok(())
 }
 
-fn paint_first(indent: &str, word: &str) -> String {
-    indent.replacen(word, &paint(WARN, word), 1)
+/// The margins of the lists: two spaces, the longest word, a gap.
+const GAP_MARGIN: usize = 15;
+const FINDING_MARGIN: usize = 12;
+
+/// The first line of an item of a list, with its word in the margin.
+fn item(word: &str, style: Style, margin: usize, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    let space = " ".repeat(margin.saturating_sub(2 + word.len()));
+    hanging(&format!("  {}{space}", paint(style, word)), margin, text, out)
 }
 
-/// Text after a margin, its further lines indented by as much.
+/// A further line of an item, a little further in.
+fn continued(margin: usize, text: &str, out: &mut dyn Write) -> io::Result<()> {
+    hanging(&" ".repeat(margin + 2), margin + 2, text, out)
+}
+
+/// Text after a margin. What does not fit goes on below, indented by as much; a word longer than a line is cut.
 fn hanging(margin: &str, indent: usize, text: &str, out: &mut dyn Write) -> io::Result<()> {
     let width = usize::from(COLUMNS) - indent;
-    let mut line = String::new();
     let mut margin = margin.to_owned();
-    for word in text.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+    let mut line = String::new();
+    for word in printable(text).split(' ').flat_map(|word| pieces(word, width)) {
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
             writeln!(out, "{margin}{line}")?;
             line.clear();
             margin = " ".repeat(indent);
@@ -125,9 +158,24 @@ fn hanging(margin: &str, indent: usize, text: &str, out: &mut dyn Write) -> io::
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     writeln!(out, "{margin}{line}")
+}
+
+/// A word, in pieces that fit.
+fn pieces(word: &str, width: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for symbol in word.chars() {
+        if let Some(last) = pieces.last_mut() {
+            if last.width() + symbol.width().unwrap_or(0) <= width {
+                last.push(symbol);
+                continue;
+            }
+        }
+        pieces.push(symbol.to_string());
+    }
+    pieces
 }
 
 fn worst_tags(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
@@ -154,7 +202,8 @@ fn rows<'a, K: AsRef<str> + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)
 
 fn account_rows(report: &ScanReport) -> Vec<Row> {
     let name = |id: &str| {
-        let account = report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
+        let account =
+            report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
         account.and_then(|account| account.name.as_deref()).map(|name| format!("{id} {name}"))
     };
     let mut rows: Vec<Row> = report
@@ -193,20 +242,85 @@ fn violations(top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Res
     if top.is_empty() {
         return Ok(());
     }
-    let mut table = plain(&["SEVERITY", "RESOURCE", "FINDING"]);
-    for row in top {
-        let severity = row.finding.severity.as_str();
-        table.add_row([severity.to_owned(), printable(&row.arn), printable(&row.finding.message())]);
-    }
-    writeln!(out)?;
-    write(&table, out)?;
-    if listed > TOP_VIOLATIONS as u64 {
-        writeln!(out, "… {} of {listed} findings shown: --format csv or json lists all", top.len())?;
+    let title = match listed {
+        listed if listed > top.len() as u64 => {
+            format!("TOP FINDINGS  {} of {listed}: --format csv or json lists all", top.len())
+        }
+        _ => "FINDINGS".to_owned(),
+    };
+    writeln!(out, "\n{title}")?;
+    let mut last = None;
+    for ViolationRow { arn, finding, .. } in top {
+        let severity = finding.severity;
+        if last != Some((severity, arn)) {
+            last = Some((severity, arn));
+            item(severity.as_str(), style_of(severity), FINDING_MARGIN, arn, out)?;
+        }
+        continued(FINDING_MARGIN, &finding.message(), out)?;
     }
     Ok(())
 }
 
-/// Text from the cloud, without the control characters that could rewrite the screen.
+fn style_of(severity: Severity) -> Style {
+    match severity {
+        Severity::Critical | Severity::High => BAD,
+        Severity::Medium => WARN,
+        Severity::Low | Severity::Info => BOLD,
+    }
+}
+
+/// Text from the cloud, without what could rewrite the screen: control characters, and those that turn the direction of
+/// what follows.
 pub fn printable(text: &str) -> String {
-    text.chars().map(|symbol| if symbol.is_control() { '\u{fffd}' } else { symbol }).collect()
+    let hidden = |symbol: char| matches!(symbol, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    text.chars()
+        .map(|symbol| if symbol.is_control() || hidden(symbol) { '\u{fffd}' } else { symbol })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        item("high", Style::new(), FINDING_MARGIN, text, &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn long_words_are_cut_and_lines_fit() {
+        for text in ["a".repeat(300), "字".repeat(120), "word ".repeat(60), format!("x {}", "é".repeat(90))]
+        {
+            let lines = lines(&text);
+            assert!(
+                lines.len() > 1 && lines.iter().all(|line| line.width() <= usize::from(COLUMNS)),
+                "{lines:?}"
+            );
+            let kept: String = lines.concat().split_whitespace().collect();
+            assert_eq!(kept, format!("high{}", text.replace(' ', "")));
+        }
+    }
+
+    #[test]
+    fn nothing_from_the_cloud_moves_the_cursor() {
+        assert_eq!(
+            printable("a\u{1b}[2Jb\r\n\u{202e}c\u{9b}"),
+            "a\u{fffd}[2Jb\u{fffd}\u{fffd}\u{fffd}c\u{fffd}"
+        );
+    }
+
+    #[test]
+    fn a_hundred_percent_means_all() {
+        let tally = |compliant, violating| Tally { compliant, violating, ..Tally::default() };
+        for (tally, text) in [
+            (tally(0, 0), "100.0 %"),
+            (tally(1, 0), "100.0 %"),
+            (tally(99_999, 1), "99.9 %"),
+            (tally(1, 2), "33.3 %"),
+            (tally(0, 5), "0.0 %"),
+        ] {
+            assert_eq!(percent(&tally), text);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -117,6 +117,11 @@ impl Program {
 
     /// Runs it to its end.
     pub fn run(&mut self) -> Ended {
+        self.start().end()
+    }
+
+    /// Starts it.
+    pub fn start(&mut self) -> Running {
         let mut child = self
             .command
             .stdin(Stdio::null())
@@ -126,14 +131,39 @@ impl Program {
             .expect("the program starts");
         let stdout = read(child.stdout.take());
         let stderr = read(child.stderr.take());
-        let printed = stdout.recv_timeout(RUN_WITHIN);
-        let told = stderr.recv_timeout(RUN_WITHIN);
+        Running { child, stdout, stderr }
+    }
+}
+
+/// One run of the program, under way. Ends with this value.
+pub struct Running {
+    child: Child,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Running {
+    /// What Ctrl-C does.
+    pub fn interrupt(&self) {
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success(), "the program was gone already");
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let printed = self.stdout.recv_timeout(RUN_WITHIN);
+        let told = self.stderr.recv_timeout(RUN_WITHIN);
         let (Ok(stdout), Ok(stderr)) = (printed, told) else {
-            let _ = child.kill();
-            let _ = child.wait();
             panic!("the program did not end within {RUN_WITHIN:?}");
         };
-        Ended { status: child.wait().unwrap().code(), stdout, stderr }
+        Ended { status: self.child.wait().unwrap().code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
