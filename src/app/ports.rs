@@ -112,8 +112,8 @@ pub trait Session: Send + Sync + 'static {
 
     /// Sends every resource of the listing, in pages, then returns. A resource whose tags could not be read is
     /// sent with its tags unread, and the gap is returned at the end. `region` is `global` for global listings.
-    /// Resources may repeat; terminated and AWS-managed ones are left out. Dropping the future stops the work;
-    /// so does a closed receiver.
+    /// Resources may repeat; terminated and AWS-managed ones are left out. A page may be empty: it says that the
+    /// listing goes on. Dropping the future stops the work; so does a closed receiver.
     fn list(
         &self,
         listing: &Listing,

@@ -264,9 +264,18 @@ async fn whoami(clients: &Clients, region: &Arc<str>) -> Result<Caller, Refusal>
     Ok(Caller { account, partition })
 }
 
-/// The regions that are on by default or were opted into, sorted.
+/// The regions that are on by default or were opted into, sorted. Asked again when the credentials had expired.
 async fn enabled_regions(account: &Account) -> Result<Vec<Arc<str>>, Refusal> {
-    let clients = account.in_force().await.clients;
+    let in_force = account.in_force().await;
+    match describe_regions(account, &in_force.clients).await {
+        Err(refusal) if refusal.kind == Kind::Expired && account.renew(&in_force).await => {
+            describe_regions(account, &account.in_force().await.clients).await
+        }
+        result => result,
+    }
+}
+
+async fn describe_regions(account: &Account, clients: &Clients) -> Result<Vec<Arc<str>>, Refusal> {
     account.shared.limits.bucket(&account.id, &account.home, Api::Ec2).until_ready().await;
     let opted_in = aws_sdk_ec2::types::Filter::builder()
         .name("opt-in-status")

@@ -177,7 +177,8 @@ impl Run<'_> {
         Refusal::of(Call { action, region: &self.region, endpoint: self.all_clients.endpoint() }, error)
     }
 
-    /// Asks for page after page and hands each to `take`, to the end.
+    /// Asks for page after page and hands each to `take`, to the end. Each answer is a sign of life, also where its
+    /// items come to nothing or are kept back until the last page.
     async fn pages<T, Ask, Asked, Take, Taken>(&self, mut ask: Ask, mut take: Take) -> Result<(), Stop>
     where
         T: Send,
@@ -190,6 +191,7 @@ impl Run<'_> {
         loop {
             let asked = ask(token.clone()).await;
             let page = if token.is_some() { asked.map_err(Refusal::of_further_page)? } else { asked? };
+            self.pages.send(Vec::new()).await.map_err(|_| Stop::Closed)?;
             take(page.items).await?;
             // Some APIs end with an empty token instead of none.
             let next = page.next.filter(|next| !next.is_empty());
