@@ -3,14 +3,10 @@
 //! Every test runs the program itself against the simulator behind the fault proxy, in an account of its own.
 //! `docs/reliability.md` lists them.
 
-use std::time::Duration;
+use tagwarden_testbed::{Fault, REGIONS, Rule};
 
-use tagwarden_testbed::{Account, Fault, REGIONS, Rule};
-
-use crate::cloud::{BARE, Cloud, OWNED};
-use crate::site::{Site, site};
-
-const HERE: &str = "eu-west-1";
+use crate::cloud::{BARE, OWNED};
+use crate::site::{HERE, site, site_with};
 
 /// A fault that passes, and what it costs.
 struct Passing {
@@ -19,29 +15,6 @@ struct Passing {
     fault: Fault,
     /// How often it strikes.
     times: u32,
-}
-
-/// Three of a type in [`HERE`], two of them without an owner.
-fn three_of(cloud: &Cloud, resource_type: &str) {
-    for (number, tags) in [OWNED, BARE, BARE].into_iter().enumerate() {
-        let name = format!("thing-{number}");
-        match resource_type {
-            "ec2:volume" => cloud.volume(HERE, tags),
-            "rds:db" => cloud.database(HERE, &name, tags),
-            "s3:bucket" => cloud.bucket(HERE, &name, tags),
-            "lambda:function" => cloud.function(HERE, &name, tags),
-            "ecs:cluster" => cloud.cluster(HERE, &name, tags),
-            "ecs:task-definition" => cloud.task_definition(HERE, &name, tags),
-            "sns:topic" => cloud.topic(HERE, &name, &[&[("Name", "topic")], tags].concat()),
-            other => panic!("the tests cannot make a {other}"),
-        };
-    }
-}
-
-fn site_with(resource_type: &str) -> Site {
-    let site = site();
-    three_of(&site.cloud, resource_type);
-    site
 }
 
 /// A fault that passes costs attempts, and nothing else.
@@ -212,29 +185,6 @@ fn a_denied_region_leaves_the_others_alone() {
 }
 
 #[test]
-fn a_silent_region_times_out_alone() {
-    let site = site();
-    for region in REGIONS {
-        site.cloud.volume(region, BARE);
-    }
-    let never = Fault::Delay(Duration::from_mins(10));
-    site.proxy.rule(Rule::on("ec2", "DescribeVolumes", never).in_region(HERE));
-    let mut program = site.program(&[&site.account], &["ec2:volume"], &[]).args(["--region-timeout", "10"]);
-    let report = program.run().report();
-    assert!(!report.complete());
-    for region in REGIONS {
-        let cell = site.cell(&report, region, "ec2:volume");
-        let expected = if region == HERE { ("timed_out", 0) } else { ("complete", 1) };
-        assert_eq!((cell.state.as_str(), cell.resources), expected, "{region}");
-    }
-    assert_eq!(site.cell(&report, HERE, "ec2:volume").cause, "no answer for 10 s");
-    for call in site.proxy.calls_of("ec2", "DescribeVolumes") {
-        let answered = call.status == Some(200);
-        assert_eq!(answered, call.region != HERE, "the others were answered while one was silent: {call:?}");
-    }
-}
-
-#[test]
 fn denied_regions_cost_one_call_a_listing_and_delay_nobody() {
     let site = site();
     for region in REGIONS {
@@ -252,25 +202,6 @@ fn denied_regions_cost_one_call_a_listing_and_delay_nobody() {
     let calls = site.proxy.calls_of("ec2", "DescribeV*");
     assert_eq!(calls.len(), 6, "{calls:#?}");
     assert!(calls.iter().all(|call| call.attempt == 1));
-}
-
-#[test]
-fn a_region_has_its_own_bounded_share_of_calls() {
-    let site = site();
-    // Slow enough for all that may be under way to be under way.
-    site.proxy.rule(Rule::on("*", "Describe*", Fault::Delay(Duration::from_millis(400))));
-    let types = ["ec2:instance", "ec2:volume", "ec2:snapshot", "ec2:elastic-ip", "ec2:natgateway", "ec2:vpc"];
-    let more = ["ec2:subnet", "ec2:security-group", "rds:db", "rds:cluster"];
-    let report = site.scan(&[&types[..], &more[..]].concat(), &[HERE]);
-    assert!(report.complete());
-    let most = site.proxy.max_in_flight();
-    assert!((2..=8).contains(&most), "{most} calls at once for ten types in one region");
-
-    site.proxy.forget_calls();
-    let report = site.scan(&[&types[..], &more[..]].concat(), &[]);
-    assert!(report.complete());
-    let most = site.proxy.max_in_flight();
-    assert!((9..=8 * REGIONS.len()).contains(&most), "{most} calls at once in {} regions", REGIONS.len());
 }
 
 #[test]
@@ -310,128 +241,6 @@ fn a_region_asked_for_and_not_enabled_is_refused_with_the_enabled_ones() {
         ended.stderr
     );
     assert_eq!(site.proxy.count("ec2", "DescribeVolumes"), 0);
-}
-
-// --- accounts and credentials -------------------------------------------------------------------------------
-
-/// Credentials that expire on the way, in each protocol.
-#[test]
-fn expired_credentials_are_renewed_once() {
-    for (resource_type, service, action) in [
-        ("ec2:volume", "ec2", "DescribeVolumes"),
-        ("rds:db", "rds", "DescribeDBInstances"),
-        ("ecs:cluster", "ecs", "ListClusters"),
-        ("lambda:function", "tagging", "GetResources"),
-        ("s3:bucket", "s3", "ListBuckets"),
-    ] {
-        let site = site_with(resource_type);
-        site.proxy.rule(Rule::on(service, action, Fault::ExpireCredentials).once());
-        let report = site.scan(&[resource_type], &[HERE]);
-        assert!(report.complete(), "{resource_type}: {:#}", report.0["coverage"]);
-        assert_eq!((report.summary("compliant"), report.summary("violating")), (1, 2), "{resource_type}");
-        assert_eq!(site.proxy.count("sts", "AssumeRole"), 2, "{resource_type}");
-        assert_eq!(site.proxy.count(service, action), 2, "{resource_type}");
-    }
-}
-
-#[test]
-fn listings_that_expire_together_share_one_renewal() {
-    let site = site();
-    for region in REGIONS {
-        site.cloud.volume(region, OWNED);
-        // Each region's first call is refused, whichever credentials the others have by then.
-        site.proxy
-            .rule(Rule::on("ec2", "DescribeVolumes", Fault::ExpireCredentials).in_region(region).once());
-    }
-    // No call is answered before all are under way.
-    site.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::Delay(Duration::from_secs(1))).times(3));
-    let report = site.scan(&["ec2:volume"], &[]);
-    assert!(report.complete(), "{:#}", report.0["coverage"]);
-    assert_eq!(site.proxy.count("sts", "AssumeRole"), 2);
-    assert_eq!(site.proxy.count("ec2", "DescribeVolumes"), 6);
-}
-
-#[test]
-fn credentials_that_expire_again_are_a_failure() {
-    let site = site_with("ec2:volume");
-    site.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::ExpireCredentials));
-    let report = site.scan(&["ec2:volume", "ec2:vpc"], &[HERE]);
-    let cell = site.cell(&report, HERE, "ec2:volume");
-    assert_eq!((cell.state.as_str(), cell.resources), ("failed", 0), "{cell:?}");
-    assert!(cell.cause.contains("credentials have expired (RequestExpired)"), "{}", cell.cause);
-    assert_eq!(site.proxy.count("sts", "AssumeRole"), 2, "fresh ones once, not for ever");
-    assert_eq!(site.proxy.count("ec2", "DescribeVolumes"), 2);
-}
-
-/// Two accounts, one of them behind a closed door.
-#[track_caller]
-fn one_of_two(close: impl FnOnce(&Site, Account) -> Account) {
-    let site = site_with("ec2:volume");
-    let (closed, _) = site.neighbour();
-    let closed = close(&site, closed);
-    let mut program = site.program(&[&site.account, &closed], &["ec2:volume"], &[HERE]);
-    let report = program.run().report();
-    assert!(!report.complete());
-    assert_eq!(site.cell(&report, HERE, "ec2:volume").resources, 3);
-    let rows: Vec<_> = report.cells().into_iter().filter(|cell| cell.account == closed.id).collect();
-    assert_eq!(rows.len(), 1, "{rows:?}");
-    let row = report.cell(&closed.id, "*", "*");
-    assert_eq!(row.state, "denied");
-    assert!(row.cause.contains(&closed.role_arn) && row.cause.contains("ExternalId"), "{}", row.cause);
-    for id in [&site.account, &closed].map(|account| account.external_id.as_deref().unwrap()) {
-        assert!(!row.cause.contains(id), "an external id is nobody else's business: {}", row.cause);
-    }
-    assert!(site.proxy.calls().iter().all(|call| call.account != closed.id));
-    let failed: Vec<_> =
-        report.0["accounts"].as_array().unwrap().iter().filter(|row| row["state"] == "failed").collect();
-    assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0]["accountId"], closed.id.as_str());
-}
-
-#[test]
-fn a_wrong_external_id_closes_that_account_only() {
-    one_of_two(|_, account| Account { external_id: Some("not-the-one".to_owned()), ..account });
-}
-
-#[test]
-fn an_external_id_that_is_missing_closes_that_account_only() {
-    let site = site();
-    let (closed, _) = site.neighbour();
-    let closed = Account { external_id: None, ..closed };
-    let mut program = site.program(&[&site.account, &closed], &["ec2:vpc"], &[HERE]);
-    let report = program.run().report();
-    assert_eq!(report.cell(&closed.id, "*", "*").state, "denied");
-    assert_eq!(site.cell(&report, HERE, "ec2:vpc").state, "complete");
-}
-
-#[test]
-fn a_role_that_is_gone_closes_that_account_only() {
-    one_of_two(|site, account| {
-        site.proxy.distrust(&account.role_arn);
-        account
-    });
-}
-
-#[test]
-fn a_scan_that_enters_no_account_ends_with_status_3() {
-    let site = site();
-    site.proxy.distrust(&site.account.role_arn);
-    let ended = site.run(&["ec2:volume"], &[]);
-    assert_eq!(ended.status, Some(3), "{}", ended.stderr);
-    let report = ended.document();
-    assert_eq!(site.cell(&report, "*", "*").state, "denied");
-}
-
-#[test]
-fn each_role_is_assumed_once() {
-    let site = site();
-    let (neighbour, _) = site.neighbour();
-    let types =
-        ["ec2:volume", "ec2:vpc", "rds:db", "s3:bucket", "lambda:function", "ecs:service", "sns:topic"];
-    let report = site.program(&[&site.account, &neighbour], &types, &[]).run().report();
-    assert_eq!(report.0["accounts"].as_array().unwrap().len(), 2);
-    assert_eq!(site.proxy.count("sts", "AssumeRole"), 2);
-    assert_eq!(report.0["requests"]["sts.AssumeRole"], 2);
 }
 
 // --- tags that cannot be read -------------------------------------------------------------------------------
@@ -530,4 +339,48 @@ fn page_tokens_that_always_expire_are_a_failure() {
     assert_eq!((cell.state.as_str(), cell.resources), ("failed", 1), "{cell:?}");
     assert!(cell.cause.contains("page token"), "{}", cell.cause);
     assert_eq!(site.proxy.count("ec2", "DescribeVolumes"), 6, "three times from the start, two pages each");
+}
+
+// --- answers that are none ----------------------------------------------------------------------------------
+
+/// A login page of a network, or whatever else answers in the place of AWS.
+#[test]
+fn a_web_page_in_place_of_an_answer_is_a_failure() {
+    let page = Fault::Answer {
+        status: 200,
+        content_type: "text/html",
+        body: "<!DOCTYPE html><html><body>Please log in</body></html>".into(),
+    };
+    for (resource_type, call) in [
+        ("ec2:volume", ("ec2", "DescribeVolumes")),
+        ("rds:db", ("rds", "DescribeDBInstances")),
+        ("s3:bucket", ("s3", "ListBuckets")),
+        ("lambda:function", ("lambda", "ListFunctions")),
+        ("ecs:cluster", ("ecs", "ListClusters")),
+        ("sns:topic", ("tagging", "GetResources")),
+    ] {
+        stays(resource_type, call, page.clone(), "failed", 1);
+    }
+}
+
+/// A front end refuses in a protocol of its own: the code is lost, the status is not.
+#[test]
+fn a_refusal_in_another_protocol_is_still_a_denial() {
+    let body = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>";
+    let refusal = Fault::Answer { status: 403, content_type: "text/xml", body: body.into() };
+    let cause = stays("ecs:cluster", ("ecs", "ListClusters"), refusal, "denied", 1);
+    assert!(cause.contains("ecs:ListClusters"), "{cause}");
+}
+
+/// ECS answers with a success that lists what it would not describe.
+#[test]
+fn a_description_that_leaves_some_out_is_a_gap() {
+    let site = site_with("ecs:cluster");
+    let body = r#"{"clusters":[],"failures":[{"arn":"arn:aws:ecs:eu-west-1:1:cluster/a","reason":"ACCESS_DENIED"}]}"#;
+    let answer = Fault::Answer { status: 200, content_type: "application/x-amz-json-1.1", body: body.into() };
+    site.proxy.rule(Rule::on("ecs", "DescribeClusters", answer));
+    let report = site.scan(&["ecs:cluster", "ec2:vpc"], &[HERE]);
+    let cell = site.cell(&report, HERE, "ecs:cluster");
+    assert_eq!(cell.state, "failed");
+    assert!(cell.cause.contains("ACCESS_DENIED"), "{}", cell.cause);
 }

@@ -2,8 +2,10 @@
 
 mod arrows;
 mod cloud;
+mod entering;
 mod faults;
 mod fuzz;
+mod pace;
 mod paging;
 mod program;
 mod regressions;

@@ -7,9 +7,8 @@ use tagwarden_testbed::{Account, Estate, Fault, Proxy, Rule, Testbed, Truth};
 
 use crate::cloud::{BARE, OWNED};
 use crate::program::{OWNER_REQUIRED, Program, Report};
-use crate::site::site;
+use crate::site::{HERE, site};
 
-const HERE: &str = "eu-west-1";
 const LONG: &str = "451111111111";
 
 /// An account with more than a page of databases, functions and tagged functions in one region, and something of

@@ -4,9 +4,8 @@ use tagwarden_testbed::{Fault, REGIONS, Rule};
 
 use crate::cloud::{BARE, OWNED};
 use crate::program::Program;
-use crate::site::site;
+use crate::site::{HERE, site};
 
-const HERE: &str = "eu-west-1";
 const THERE: &str = "us-east-1";
 
 // --- counting -----------------------------------------------------------------------------------------------

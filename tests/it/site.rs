@@ -2,8 +2,11 @@
 
 use tagwarden_testbed::{Account, Proxy, Testbed};
 
-use crate::cloud::Cloud;
+use crate::cloud::{BARE, Cloud, OWNED};
 use crate::program::{Cell, Ended, OWNER_REQUIRED, Program, Report};
+
+/// The region where most tests take place.
+pub const HERE: &str = "eu-west-1";
 
 /// See the module.
 pub struct Site {
@@ -18,6 +21,30 @@ pub fn site() -> Site {
     let account = proxy.fresh_account_with_external_id();
     let cloud = Cloud::of(&proxy, &account);
     Site { proxy, account, cloud }
+}
+
+/// Three of a type in [`HERE`], two of them without an owner.
+fn three_of(cloud: &Cloud, resource_type: &str) {
+    for (number, tags) in [OWNED, BARE, BARE].into_iter().enumerate() {
+        let name = format!("thing-{number}");
+        match resource_type {
+            "ec2:volume" => cloud.volume(HERE, tags),
+            "rds:db" => cloud.database(HERE, &name, tags),
+            "s3:bucket" => cloud.bucket(HERE, &name, tags),
+            "lambda:function" => cloud.function(HERE, &name, tags),
+            "ecs:cluster" => cloud.cluster(HERE, &name, tags),
+            "ecs:task-definition" => cloud.task_definition(HERE, &name, tags),
+            "sns:topic" => cloud.topic(HERE, &name, &[&[("Name", "topic")], tags].concat()),
+            other => panic!("the tests cannot make a {other}"),
+        };
+    }
+}
+
+/// A site with three of a type in [`HERE`], two of them without an owner.
+pub fn site_with(resource_type: &str) -> Site {
+    let site = site();
+    three_of(&site.cloud, resource_type);
+    site
 }
 
 impl Site {
