@@ -1,5 +1,7 @@
 //! Runs that are recorded, and the history that shows them.
 
+use std::process::Command;
+
 use serde_json::Value;
 use tagwarden_testbed::{Fault, Rule, Testbed};
 
@@ -103,4 +105,24 @@ fn the_store_can_come_from_the_environment() {
     let report = program.run().report();
     let store = format!("sqlite:{}", program.directory().join("runs.db").display());
     assert_eq!(items(&site, &store, &[])[0]["runId"], report.0["runId"]);
+}
+
+#[test]
+fn old_runs_are_forgotten_after_as_many_days_as_asked() {
+    let site = site();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("runs.db");
+    let store = format!("sqlite:{}", file.display());
+    scan(&site, &store, &[]);
+    let hundred_days_ago = "import sqlite3, sys; store = sqlite3.connect(sys.argv[1]); \
+                            store.execute('UPDATE tagwarden_runs SET started_at = started_at - 8640000000'); \
+                            store.commit()";
+    let python = Testbed::shared().moto().python();
+    assert!(Command::new(python).args(["-c", hundred_days_ago]).arg(&file).status().unwrap().success());
+    scan(&site, &store, &["--keep-days", "101"]);
+    assert_eq!(items(&site, &store, &[]).len(), 2);
+    let newest = scan(&site, &store, &[]);
+    let kept = items(&site, &store, &[]);
+    assert_eq!(kept.len(), 2, "ninety days is the default: {kept:#?}");
+    assert_eq!(kept[0]["runId"], newest["runId"]);
 }
