@@ -59,7 +59,7 @@ pub struct Scan {
     #[arg(long, value_name = "FILE|DIR")]
     pub policy: Option<PathBuf>,
     /// The policy to use where there are several.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", requires = "policy")]
     pub policy_name: Option<String>,
     /// `ClientAccount` manifests: a file, or a directory of them. Without it, the caller's own account.
     #[arg(long, value_name = "FILE|DIR")]

@@ -120,7 +120,8 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
     // Temporary files are private; what was asked for by name gets what the umask leaves.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(directory)
+    // The name of the temporary file would only confuse.
+    builder.tempfile_in(directory).map_err(|error| io::Error::from(error.kind()))
 }
 
 /// Renders a scan.

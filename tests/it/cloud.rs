@@ -1,5 +1,6 @@
 //! Makes single resources in the simulator, past the proxy: no call of it shows in a test's log.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -115,10 +116,10 @@ impl Cloud {
         };
         self.send("PUT", "s3", region, &format!("/{name}"), &[], &place);
         if !tags.is_empty() {
-            let set: String = tags
-                .iter()
-                .map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"))
-                .collect();
+            let set =
+                tags.iter().map(|(key, value)| format!("<Tag><Key>{key}</Key><Value>{value}</Value></Tag>"));
+            let set: Vec<_> = set.collect();
+            let set = set.concat();
             let body = format!("<Tagging><TagSet>{set}</TagSet></Tagging>");
             self.send("PUT", "s3", region, &format!("/{name}?tagging"), &[], &body);
         }
@@ -223,7 +224,7 @@ impl Cloud {
             body.len()
         );
         for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(request, "{name}: {value}\r\n");
         }
         request.push_str("\r\n");
         request.push_str(body);

@@ -1,13 +1,21 @@
 //! All integration tests, in one binary: it links once, and shares its servers.
 
+// All of it is test code, also what is not a test itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod arrows;
+mod bad_input;
 mod cloud;
+mod differential;
 mod entering;
 mod faults;
+mod formats;
 mod fuzz;
+mod history;
 mod pace;
 mod paging;
 mod program;
 mod regressions;
+mod reliability;
 mod site;
 mod tidy;

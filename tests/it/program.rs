@@ -129,8 +129,7 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stdout = read(child.stdout.take());
-        let stderr = read(child.stderr.take());
+        let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
         Running { child, stdout, stderr }
     }
 }
