@@ -114,7 +114,9 @@ pub fn types(names: &[String], registry: &Registry) -> Result<(Vec<TypeId>, Vec<
         if name.contains('*') {
             let matched = registry.match_glob(name);
             if matched.is_empty() {
-                return Err(InputError::Type(format!("`{name}` matches no resource type; see `tagwarden types`")));
+                return Err(InputError::Type(format!(
+                    "`{name}` matches no resource type; see `tagwarden types`"
+                )));
             }
             types.extend(matched);
             continue;
@@ -142,7 +144,11 @@ fn unknown_type(name: &str, nearest: &[Arc<str>]) -> String {
     text
 }
 
-fn policy(flags: &Scan, registry: &Arc<Registry>, warnings: &mut Vec<String>) -> Result<Arc<Policy>, InputError> {
+fn policy(
+    flags: &Scan,
+    registry: &Arc<Registry>,
+    warnings: &mut Vec<String>,
+) -> Result<Arc<Policy>, InputError> {
     let Some(path) = &flags.policy else {
         warnings.push("no --policy: CostCenter, Owner and Environment are required of everything".into());
         let compiled = compile(&fallback(), registry).map_err(InputError::Fallback)?;
@@ -198,7 +204,8 @@ fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
             return Err(InputError::NoSuchAccount { id: id.to_string(), known });
         }
     }
-    let wanted = |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
+    let wanted =
+        |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
     Ok(resolved.into_iter().filter(wanted).map(target).collect())
 }
 

@@ -18,15 +18,14 @@ fn seeds() -> Vec<Vec<u8>> {
 /// A real file with a piece of it replaced.
 fn mutation() -> impl Strategy<Value = Vec<u8>> {
     let seeds = seeds();
-    (0..seeds.len(), any::<prop::sample::Index>(), 0..40_usize, prop::collection::vec(any::<u8>(), 0..40)).prop_map(
-        move |(seed, start, length, piece)| {
+    (0..seeds.len(), any::<prop::sample::Index>(), 0..40_usize, prop::collection::vec(any::<u8>(), 0..40))
+        .prop_map(move |(seed, start, length, piece)| {
             let mut bytes = seeds[seed].clone();
             let start = start.index(bytes.len());
             let end = (start + length).min(bytes.len());
             bytes.splice(start..end, piece);
             bytes
-        },
-    )
+        })
 }
 
 proptest! {

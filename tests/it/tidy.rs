@@ -18,8 +18,12 @@ fn files() -> Vec<PathBuf> {
         .unwrap();
     assert!(output.status.success(), "git ls-files failed");
     let names = String::from_utf8(output.stdout).unwrap();
-    let files: Vec<PathBuf> =
-        names.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).filter(|path| root().join(path).is_file()).collect();
+    let files: Vec<PathBuf> = names
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(PathBuf::from)
+        .filter(|path| root().join(path).is_file())
+        .collect();
     assert!(files.len() > 20, "only {} files found", files.len());
     files
 }
@@ -58,7 +62,9 @@ fn nothing_shipped_panics_on_purpose() {
     for (path, text) in sources().filter(|(path, _)| ships(path)) {
         for (number, line) in shipped(&text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            for forbidden in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("] {
+            for forbidden in
+                [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("]
+            {
                 assert!(!code.contains(forbidden), "{}:{}: {forbidden}", path.display(), number + 1);
             }
         }
