@@ -114,9 +114,7 @@ pub fn types(names: &[String], registry: &Registry) -> Result<(Vec<TypeId>, Vec<
         if name.contains('*') {
             let matched = registry.match_glob(name);
             if matched.is_empty() {
-                return Err(InputError::Type(format!(
-                    "`{name}` matches no resource type; see `tagwarden types`"
-                )));
+                return Err(InputError::Type(format!("`{name}` matches no resource type; see `tagwarden types`")));
             }
             types.extend(matched);
             continue;
@@ -144,11 +142,7 @@ fn unknown_type(name: &str, nearest: &[Arc<str>]) -> String {
     text
 }
 
-fn policy(
-    flags: &Scan,
-    registry: &Arc<Registry>,
-    warnings: &mut Vec<String>,
-) -> Result<Arc<Policy>, InputError> {
+fn policy(flags: &Scan, registry: &Arc<Registry>, warnings: &mut Vec<String>) -> Result<Arc<Policy>, InputError> {
     let Some(path) = &flags.policy else {
         warnings.push("no --policy: CostCenter, Owner and Environment are required of everything".into());
         let compiled = compile(&fallback(), registry).map_err(InputError::Fallback)?;
@@ -204,8 +198,7 @@ fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
             return Err(InputError::NoSuchAccount { id: id.to_string(), known });
         }
     }
-    let wanted =
-        |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
+    let wanted = |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
     Ok(resolved.into_iter().filter(wanted).map(target).collect())
 }
 

@@ -17,29 +17,13 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match flags.format {
         ListFormat::Json => {
-            let list = RunList {
-                api_version: API_VERSION,
-                kind: "RunList",
-                items: runs.iter().map(Run::from).collect(),
-            };
+            let list = RunList { api_version: API_VERSION, kind: "RunList", items: runs.iter().map(Run::from).collect() };
             serde_json::to_writer_pretty(&mut out, &list).map_err(io::Error::from)?;
             writeln!(out)?;
         }
-        ListFormat::Table if runs.is_empty() => {
-            writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?
-        }
+        ListFormat::Table if runs.is_empty() => writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?,
         ListFormat::Table => {
-            let header = [
-                "RUN",
-                "STARTED",
-                "POLICY",
-                "STATE",
-                "SCORE",
-                "RESOURCES",
-                "VIOLATING",
-                "COMPLETE",
-                "SECONDS",
-            ];
+            let header = ["RUN", "STARTED", "POLICY", "STATE", "SCORE", "RESOURCES", "VIOLATING", "COMPLETE", "SECONDS"];
             let mut rows = table::plain(&header);
             for run in &runs {
                 rows.add_row(row(run));
@@ -53,8 +37,7 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
 
 fn row(run: &RunSummary) -> [String; 9] {
     let nothing = || "-".to_owned();
-    let result =
-        |text: fn(&tagwarden_store::RunResults) -> String| run.results.as_ref().map_or_else(nothing, text);
+    let result = |text: fn(&tagwarden_store::RunResults) -> String| run.results.as_ref().map_or_else(nothing, text);
     [
         run.run_id.clone(),
         run.started_at.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),

@@ -58,12 +58,7 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn convert(
-    file: &Path,
-    name: Option<&str>,
-    output: Option<&Path>,
-    registry: &Arc<Registry>,
-) -> Result<u8, Failure> {
+fn convert(file: &Path, name: Option<&str>, output: Option<&Path>, registry: &Arc<Registry>) -> Result<u8, Failure> {
     let output = Output::open(output)?;
     let manifests = input::manifests(file)?;
     let without = || InputError::Without { path: file.display().to_string(), kind: "tagging policy" };

@@ -15,8 +15,7 @@ pub(super) fn types(flags: &Types, registry: &Registry) -> Result<u8, Failure> {
     match flags.format {
         TypesFormat::Markdown => out.write_all(markdown(registry).as_bytes())?,
         TypesFormat::Table => {
-            let mut rows =
-                table::plain(&["TYPE", "CATEGORY", "FREE", "GLOBAL", "LISTED BY", "COST EXPLORER SERVICE"]);
+            let mut rows = table::plain(&["TYPE", "CATEGORY", "FREE", "GLOBAL", "LISTED BY", "COST EXPLORER SERVICE"]);
             for id in registry.ids() {
                 let row = registry.row(id);
                 let listed = match row.listed_by {
@@ -40,8 +39,7 @@ pub(super) fn iam_policy(flags: &IamPolicy, registry: &Registry) -> Result<u8, F
     } else {
         input::types(&flags.types, registry)?.0
     };
-    let document =
-        serde_json::to_string_pretty(&iam::read_policy(registry, &types)).map_err(io::Error::from)?;
+    let document = serde_json::to_string_pretty(&iam::read_policy(registry, &types)).map_err(io::Error::from)?;
     writeln!(io::stdout().lock(), "{document}")?;
     Ok(0)
 }

@@ -109,9 +109,7 @@ fn scope(request: &ScanRequest) -> Scope {
     let ids = request.accounts.iter().filter_map(|account| account.account_id.as_ref());
     let types = match &request.types {
         Requested::All => BTreeSet::new(),
-        Requested::Types(types) => {
-            types.iter().map(|id| request.registry.row(*id).name.to_string()).collect()
-        }
+        Requested::Types(types) => types.iter().map(|id| request.registry.row(*id).name.to_string()).collect(),
     };
     Scope {
         accounts: ids.map(ToString::to_string).collect(),

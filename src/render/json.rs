@@ -92,10 +92,7 @@ impl From<&Tally> for Counters {
             unknown: tally.unknown,
             violations: tally.violations(),
             advice: tally.advice,
-            by_severity: Severity::ALL
-                .into_iter()
-                .map(|one| (one.as_str(), tally.by_severity[one as usize]))
-                .collect(),
+            by_severity: Severity::ALL.into_iter().map(|one| (one.as_str(), tally.by_severity[one as usize])).collect(),
             by_violation_type: ViolationType::ALL
                 .into_iter()
                 .map(|one| (one.as_str(), tally.by_violation_type[one as usize]))
@@ -220,11 +217,7 @@ impl<'a> From<&'a ScanReport> for Report<'a> {
             by_tag: report
                 .by_tag
                 .iter()
-                .map(|(key, tally)| TagCounters {
-                    tag_key: key,
-                    missing: tally.missing,
-                    invalid: tally.invalid,
-                })
+                .map(|(key, tally)| TagCounters { tag_key: key, missing: tally.missing, invalid: tally.invalid })
                 .collect(),
             coverage: report.coverage.iter().map(Coverage::from).collect(),
             requests: &report.requests,

@@ -9,12 +9,7 @@ use super::gaps;
 use super::table::{percent, printable};
 
 /// The whole document.
-pub fn document(
-    report: &ScanReport,
-    top: &[ViolationRow],
-    listed: u64,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn document(report: &ScanReport, top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
     writeln!(out, "# Tag Compliance Report\n")?;
     writeln!(out, "**Scan date:** {}  ", report.finished_at)?;
@@ -40,10 +35,7 @@ fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     let (open, cells) = gaps::counts(report);
-    writeln!(
-        out,
-        "> **Partial.** {open} of {cells} cells (account, region, type) could not be fully seen.\n"
-    )?;
+    writeln!(out, "> **Partial.** {open} of {cells} cells (account, region, type) could not be fully seen.\n")?;
     writeln!(out, "| State | Not covered | Cause |\n|---|---|---|")?;
     for gap in gaps::of(report) {
         writeln!(out, "| {} | {} | {} |", gap.state, cell(&gap.place), cell(&gap.cause))?;
@@ -60,10 +52,7 @@ fn breakdown<'a>(
     if rows.peek().is_none() {
         return Ok(());
     }
-    writeln!(
-        out,
-        "| {title} | Score | Resources | Violating | Exempt | Unknown |\n|---|--:|--:|--:|--:|--:|"
-    )?;
+    writeln!(out, "| {title} | Score | Resources | Violating | Exempt | Unknown |\n|---|--:|--:|--:|--:|--:|")?;
     for (key, tally) in rows {
         let Tally { violating, exempt, unknown, .. } = tally;
         let (score, resources) = (percent(tally), tally.resources());
@@ -79,13 +68,7 @@ fn violations(top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Res
     writeln!(out, "## Top findings ({} of {listed})\n", top.len())?;
     writeln!(out, "| Severity | Resource | Finding |\n|---|---|---|")?;
     for row in top {
-        writeln!(
-            out,
-            "| {} | {} | {} |",
-            row.finding.severity,
-            cell(&row.arn),
-            cell(&row.finding.message())
-        )?;
+        writeln!(out, "| {} | {} | {} |", row.finding.severity, cell(&row.arn), cell(&row.finding.message()))?;
     }
     Ok(())
 }

@@ -18,10 +18,7 @@ const LINES: usize = 12;
 /// A table without borders, as `kubectl` prints them.
 pub fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_width(COLUMNS);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
     table.set_header(header.iter().copied());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -45,12 +42,7 @@ pub fn write(table: &Table, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The whole screen.
-pub fn document(
-    report: &ScanReport,
-    top: &[ViolationRow],
-    listed: u64,
-    out: &mut dyn Write,
-) -> io::Result<()> {
+pub fn document(report: &ScanReport, top: &[ViolationRow], listed: u64, out: &mut dyn Write) -> io::Result<()> {
     headline(report, out)?;
     if !report.complete() {
         partial(report, out)?;
@@ -91,11 +83,7 @@ fn headline(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
         summary.violating,
         summary.violations()
     )?;
-    writeln!(
-        out,
-        "{} exempt, {} unknown, {} pieces of advice",
-        summary.exempt, summary.unknown, summary.advice
-    )
+    writeln!(out, "{} exempt, {} unknown, {} pieces of advice", summary.exempt, summary.unknown, summary.advice)
 }
 
 fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
@@ -114,11 +102,7 @@ fn partial(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  … and {} more: --format json lists every cell", all.len() - LINES)?;
     }
     if report.summary.unknown > 0 {
-        writeln!(
-            out,
-            "  The tags of {} resources could not be read; they are in no number.",
-            report.summary.unknown
-        )?;
+        writeln!(out, "  The tags of {} resources could not be read; they are in no number.", report.summary.unknown)?;
     }
     Ok(())
 }
@@ -170,8 +154,7 @@ fn rows<'a, K: AsRef<str> + 'a>(tallies: impl Iterator<Item = (&'a K, &'a Tally)
 
 fn account_rows(report: &ScanReport) -> Vec<Row> {
     let name = |id: &str| {
-        let account =
-            report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
+        let account = report.accounts.iter().find(|one| one.account_id.as_ref().is_some_and(|own| own.as_str() == id));
         account.and_then(|account| account.name.as_deref()).map(|name| format!("{id} {name}"))
     };
     let mut rows: Vec<Row> = report
