@@ -94,6 +94,29 @@ fn sdks_are_named_only_where_they_are_hidden() {
     }
 }
 
+/// Every dependency with its features, as cargo resolves them for these kinds of edges.
+fn features(edges: &str) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--workspace", "--prefix", "none", "--no-dedupe", "--offline"])
+        .args(["--edges", edges, "--format", "{p} [{f}]"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).lines().map(|line| line.replace(" (*)", "")).collect()
+}
+
+#[test]
+fn build_and_test_agree_on_features() {
+    let (build, test) = (features("normal,build"), features("normal,build,dev"));
+    let differ: Vec<_> = build.difference(&test).collect();
+    assert!(
+        differ.is_empty(),
+        "a test-only dependency turns features on in {differ:?}: everything that uses them would be built twice. \
+         Name the features in tests/support/Cargo.toml, as it does for the others"
+    );
+}
+
 #[test]
 fn the_architecture_page_knows_every_room() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -57,7 +57,10 @@ impl Collector {
             judge: Judge::new(Arc::clone(&request.policy), started_at),
             places: HashMap::new(),
             targets: surveys.iter().map(|survey| survey.target.clone()).collect(),
-            ids: surveys.iter().map(|survey| survey.entered().map(|entered| entered.account_id.clone())).collect(),
+            ids: surveys
+                .iter()
+                .map(|survey| survey.entered().map(|entered| entered.account_id.clone()))
+                .collect(),
             cells: BTreeMap::new(),
             cells_done: 0,
             judged: 0,
@@ -73,7 +76,7 @@ impl Collector {
 
     /// Opens a cell for everything in scope, and returns how many there are. What cannot be listed at all goes
     /// straight to the coverage.
-    pub fn expect(&mut self, plan: &ListingPlan, fields: &[Field]) -> usize {
+    pub fn open_cells(&mut self, plan: &ListingPlan, fields: &[Field]) -> usize {
         for (account, field) in fields.iter().enumerate() {
             let Some(id) = self.ids[account].clone() else { continue };
             self.by_account.insert(id.clone(), Tally::default());
@@ -130,7 +133,12 @@ impl Collector {
         Ok(())
     }
 
-    fn judge_page(&mut self, account: usize, region: &Arc<str>, resources: Vec<Resource>) -> Vec<ViolationRow> {
+    fn judge_page(
+        &mut self,
+        account: usize,
+        region: &Arc<str>,
+        resources: Vec<Resource>,
+    ) -> Vec<ViolationRow> {
         let Some(account_id) = self.ids[account].clone() else { return Vec::new() };
         let labels = &self.targets[account].labels;
         let judge = &mut self.judge;
@@ -177,7 +185,9 @@ impl Collector {
             let resources = cell.resources;
             report.coverage.push(Cell { account_id, region, resource_type, state, resources, cause });
         }
-        let key = |cell: &Cell| (cell.account_id.clone(), Arc::clone(&cell.region), Arc::clone(&cell.resource_type));
+        let key = |cell: &Cell| {
+            (cell.account_id.clone(), Arc::clone(&cell.region), Arc::clone(&cell.resource_type))
+        };
         report.coverage.sort_by_cached_key(key);
         report.by_resource_type = self
             .registry

@@ -93,7 +93,12 @@ pub(super) fn start<S: Session>(
 }
 
 /// Runs all listings of an account, region by region side by side.
-async fn run_account<S: Session>(context: &Arc<Context<S>>, plan: &ListingPlan, field: &Field, side_by_side: usize) {
+async fn run_account<S: Session>(
+    context: &Arc<Context<S>>,
+    plan: &ListingPlan,
+    field: &Field,
+    side_by_side: usize,
+) {
     let global: Arc<str> = GLOBAL.into();
     let regional = field.regions.iter().map(|region| (region, &plan.regional));
     let mut running = JoinSet::new();
@@ -101,7 +106,8 @@ async fn run_account<S: Session>(context: &Arc<Context<S>>, plan: &ListingPlan, 
         let permits = Arc::new(Semaphore::new(side_by_side.max(1)));
         for listing in listings {
             let permits = Arc::clone(&permits);
-            let job = Job { context: Arc::clone(context), region: Arc::clone(region), listing: listing.clone() };
+            let job =
+                Job { context: Arc::clone(context), region: Arc::clone(region), listing: listing.clone() };
             running.spawn(async move {
                 let _permit = permits.acquire_owned().await.ok();
                 job.run().await;
@@ -124,7 +130,8 @@ impl<S: Session> Job<S> {
         };
         let Self { context, region, listing } = self;
         // A closed receiver means that the scan is gone, and nobody waits for this.
-        let _ = context.messages.send(Message::Done { account: context.account, region, listing, result }).await;
+        let _ =
+            context.messages.send(Message::Done { account: context.account, region, listing, result }).await;
     }
 
     /// Lists once, to the end or to the first error, passing on what was not seen before.

@@ -103,13 +103,14 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     let started_at = clock();
     progress.send_modify(|now| now.accounts = request.accounts.len());
     let surveys = survey::survey(&inventory, request, progress, cancel).await;
-    let fields = regions::choose(&request.regions, &surveys)
-        .map_err(|missing| ScanError::UnavailableRegion { asked: missing.asked, available: missing.available })?;
+    let fields = regions::choose(&request.regions, &surveys).map_err(|missing| {
+        ScanError::UnavailableRegion { asked: missing.asked, available: missing.available }
+    })?;
     let types = request.policy.types_in_scope(&request.types);
     let plan = Arc::new(plan(&request.registry, &types));
 
     let mut collector = collect::Collector::new(request, &surveys, started_at);
-    let total = collector.expect(&plan, &fields);
+    let total = collector.open_cells(&plan, &fields);
     progress.send_modify(|now| now.cells = total);
     let mut messages = listing::start(surveys, &fields, &plan, request.bounds, cancel);
     while let Some(message) = messages.next().await {

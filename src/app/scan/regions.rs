@@ -47,36 +47,31 @@ fn available<S>(surveys: &[Surveyed<S>]) -> Vec<String> {
 
 fn field<S>(asked: &[String], survey: &Surveyed<S>) -> Field {
     let Some(entered) = survey.entered() else { return Field::default() };
-    let wanted: BTreeSet<&str> = if asked.is_empty() {
-        survey.target.include_regions.iter().map(String::as_str).collect()
-    } else {
-        asked.iter().map(String::as_str).collect()
-    };
-    let wanted = wanted.into_iter().filter(|region| !survey.target.exclude_regions.iter().any(|no| no == region));
-    match &entered.regions {
-        Ok(enabled) => {
-            let mut field = Field { enabled: enabled.clone(), ..Field::default() };
-            if asked.is_empty() && survey.target.include_regions.is_empty() {
-                field.regions = enabled.iter().filter(|region| survey.allows(region)).cloned().collect();
-                return field;
-            }
-            for region in wanted {
-                match enabled.iter().find(|name| ***name == *region && survey.allows(name)) {
-                    Some(name) => field.regions.push(Arc::clone(name)),
-                    None => field.unavailable.push(region.into()),
-                }
-            }
-            field
-        }
+    let target = &survey.target;
+    let named = if asked.is_empty() { &target.include_regions } else { asked };
+    let wanted: BTreeSet<&str> = named.iter().map(String::as_str).collect();
+    let wanted = wanted.into_iter().filter(|region| !target.exclude_regions.iter().any(|no| no == region));
+    let Ok(enabled) = &entered.regions else {
         // Discovery failed: what was named is tried, or else the default region; the report says so.
-        Err(_) => {
-            let mut regions: Vec<Arc<str>> = wanted.map(Arc::from).collect();
-            if regions.is_empty() && asked.is_empty() {
-                regions.push(Arc::clone(&entered.default_region));
-            }
-            Field { regions, ..Field::default() }
+        let regions = if named.is_empty() {
+            vec![Arc::clone(&entered.default_region)]
+        } else {
+            wanted.map(Arc::from).collect()
+        };
+        return Field { regions, ..Field::default() };
+    };
+    let mut field = Field { enabled: enabled.clone(), ..Field::default() };
+    if named.is_empty() {
+        field.regions = enabled.iter().filter(|region| survey.allows(region)).cloned().collect();
+        return field;
+    }
+    for region in wanted {
+        match enabled.iter().find(|name| ***name == *region && survey.allows(name)) {
+            Some(name) => field.regions.push(Arc::clone(name)),
+            None => field.unavailable.push(region.into()),
         }
     }
+    field
 }
 
 #[cfg(test)]
@@ -123,7 +118,8 @@ mod tests {
     fn enabled_and_allowed_and_asked_for() {
         let enabled: Option<&[&str]> = Some(&["eu-west-1", "us-east-1", "us-west-2"]);
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let cases: &[(&[&str], &[&str], &[&str], &[&str], &[&str])] = &[
+        type Names = &'static [&'static str];
+        let cases: &[(Names, Names, Names, Names, Names)] = &[
             // asked, include, exclude → regions, unavailable
             (&[], &[], &[], &["eu-west-1", "us-east-1", "us-west-2"], &[]),
             (&[], &[], &["us-east-1"], &["eu-west-1", "us-west-2"], &[]),
@@ -133,7 +129,11 @@ mod tests {
         ];
         for (asked, include, exclude, regions, unavailable) in cases {
             let result = chosen(asked, surveyed(enabled, include, exclude)).unwrap();
-            assert_eq!(result, (strings(regions), strings(unavailable)), "asked {asked:?}, include {include:?}");
+            assert_eq!(
+                result,
+                (strings(regions), strings(unavailable)),
+                "asked {asked:?}, include {include:?}"
+            );
         }
     }
 
@@ -141,14 +141,17 @@ mod tests {
     fn a_region_that_no_account_has_is_refused_with_the_available_ones() {
         let missing = chosen(&["mars-1"], surveyed(Some(&["eu-west-1", "us-east-1"]), &[], &["us-east-1"]));
         assert_eq!(missing, Err(Missing { asked: "mars-1".into(), available: vec!["eu-west-1".into()] }));
-        let outside = chosen(&["us-east-1"], surveyed(Some(&["eu-west-1", "us-east-1"]), &["eu-west-1"], &[]));
+        let outside =
+            chosen(&["us-east-1"], surveyed(Some(&["eu-west-1", "us-east-1"]), &["eu-west-1"], &[]));
         assert!(outside.is_err(), "the owner of the account allows eu-west-1 only");
     }
 
     #[test]
     fn a_region_that_some_account_has_is_a_gap_in_the_others() {
-        let surveys =
-            [surveyed(Some(&["eu-west-1"]), &[], &[]), surveyed(Some(&["eu-west-1", "eu-south-1"]), &[], &[])];
+        let surveys = [
+            surveyed(Some(&["eu-west-1"]), &[], &[]),
+            surveyed(Some(&["eu-west-1", "eu-south-1"]), &[], &[]),
+        ];
         let fields = choose(&["eu-south-1".to_owned()], &surveys).unwrap();
         assert_eq!(fields[0].unavailable, vec![Arc::from("eu-south-1")]);
         assert_eq!(fields[1].regions, vec![Arc::from("eu-south-1")]);

@@ -172,7 +172,7 @@ fn scenes(cloud: &mut Cloud, scenes: &[(&str, &str, &str, Scene)]) {
 }
 
 async fn run(cloud: Cloud, accounts: &[&str]) -> (ScanReport, Sink) {
-    run_until(cloud, accounts, Duration::from_secs(60), |_| false).await
+    run_until(cloud, accounts, Duration::from_mins(1), |_| false).await
 }
 
 /// Runs a scan, and cancels it once its progress is what the caller waits for.
@@ -189,7 +189,9 @@ async fn run_until(
         registry: Arc::clone(&registry),
         accounts: accounts.iter().map(|id| target(id)).collect(),
         regions: Vec::new(),
-        types: Requested::Types(["ec2:instance", "ec2:volume"].iter().map(|name| registry.id(name).unwrap()).collect()),
+        types: Requested::Types(
+            ["ec2:instance", "ec2:volume"].iter().map(|name| registry.id(name).unwrap()).collect(),
+        ),
         bounds: Bounds { accounts: 2, listings_per_region: 4, silence },
     };
     let world = Arc::new(World { cloud: Arc::new(cloud), registry });
@@ -202,7 +204,8 @@ async fn run_until(
             canceller.cancel();
         }
     });
-    let report = scan(world, &request, &mut sink, &progress, &cancel, || Timestamp::UNIX_EPOCH).await.unwrap();
+    let report =
+        scan(world, &request, &mut sink, &progress, &cancel, || Timestamp::UNIX_EPOCH).await.unwrap();
     assert!(sink.finished);
     assert_eq!(seen.borrow().cells, seen.borrow().cells_done);
     (report, sink)
@@ -212,7 +215,9 @@ fn state(report: &ScanReport, account: &str, region: &str, name: &str) -> (CellS
     let cell = report
         .coverage
         .iter()
-        .find(|cell| cell.account_id.as_str() == account && &*cell.region == region && &*cell.resource_type == name)
+        .find(|cell| {
+            cell.account_id.as_str() == account && &*cell.region == region && &*cell.resource_type == name
+        })
         .unwrap_or_else(|| panic!("no cell {account} {region} {name}"));
     (cell.state, cell.resources)
 }
@@ -293,7 +298,7 @@ async fn a_cancelled_scan_reports_what_it_saw() {
         ],
     );
     let all_but_one = |now: &Progress| now.resources == 2 && now.cells_done + 1 == now.cells;
-    let (report, _) = run_until(cloud, &[ONE], Duration::from_secs(60), all_but_one).await;
+    let (report, _) = run_until(cloud, &[ONE], Duration::from_mins(1), all_but_one).await;
     assert_eq!(state(&report, ONE, "eu-west-1", "ec2:instance"), (CellState::Interrupted, 1));
     assert_eq!(state(&report, ONE, "us-east-1", "ec2:instance"), (CellState::Complete, 1));
     assert!(!report.complete());
@@ -302,7 +307,9 @@ async fn a_cancelled_scan_reports_what_it_saw() {
 #[tokio::test]
 async fn an_account_that_cannot_be_entered_is_one_row() {
     let mut cloud = Cloud::default();
-    cloud.closed.insert(TWO.into(), Gap { state: CellState::Denied, cause: "the role does not trust us".into() });
+    cloud
+        .closed
+        .insert(TWO.into(), Gap { state: CellState::Denied, cause: "the role does not trust us".into() });
     scenes(&mut cloud, &[(ONE, "us-east-1", "ec2:instance", Scene::Pages(vec![vec!["a!"]]))]);
     let (report, _) = run(cloud, &[ONE, TWO]).await;
     assert_eq!(state(&report, TWO, "*", "*"), (CellState::Denied, 0));
@@ -321,11 +328,13 @@ async fn when_no_account_opens_nothing_was_seen() {
 
 #[tokio::test]
 async fn without_discovery_the_default_region_is_scanned_and_the_report_says_so() {
-    let mut cloud = Cloud::default();
-    cloud.undiscovered = Some(Gap { state: CellState::Denied, cause: "ec2:DescribeRegions was denied".into() });
+    let denied = Gap { state: CellState::Denied, cause: "ec2:DescribeRegions was denied".into() };
+    let mut cloud = Cloud { undiscovered: Some(denied), ..Cloud::default() };
     scenes(&mut cloud, &[(ONE, "us-east-1", "ec2:instance", Scene::Pages(vec![vec!["a!"]]))]);
     let (report, _) = run(cloud, &[ONE]).await;
     assert_eq!(report.accounts[0].regions, vec![Arc::from("us-east-1")]);
-    assert!(report.accounts[0].discovery_error.as_deref().is_some_and(|error| error.contains("DescribeRegions")));
+    assert!(
+        report.accounts[0].discovery_error.as_deref().is_some_and(|error| error.contains("DescribeRegions"))
+    );
     assert!(!report.complete());
 }
