@@ -55,7 +55,7 @@ const EXIT_STATUS: &str = "Exit status:
 #[derive(Debug, Args)]
 pub struct Scan {
     /// `TaggingPolicy` manifests, or the predecessor's `tagging_policy.json`: a file, or a directory of them.
-    /// Without it, CostCenter, Owner and Environment are required.
+    /// Without it, `CostCenter`, `Owner` and `Environment` are required.
     #[arg(long, value_name = "FILE|DIR")]
     pub policy: Option<PathBuf>,
     /// The policy to use where there are several.

@@ -26,7 +26,7 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
             writeln!(out)?;
         }
         ListFormat::Table if runs.is_empty() => {
-            writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?
+            writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?;
         }
         ListFormat::Table => {
             let header = ["RUN", "POLICY", "STATE", "SCORE", "RESOURCES", "VIOLATING", "GAPS"];

@@ -49,7 +49,9 @@ pub(super) fn iam_policy(flags: &IamPolicy, registry: &Registry) -> Result<u8, F
         [all] if all == "all" => registry.ids().collect(),
         names => {
             let (types, renamed) = input::types(names, registry)?;
-            renamed.iter().for_each(|word| warn(word));
+            for word in &renamed {
+                warn(word);
+            }
             types
         }
     };

@@ -66,7 +66,7 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
     signals.abort();
     // The bar is gone from the screen before anything else is printed.
     let _ = display.await;
-    let recorded = sink.close();
+    let kept = sink.close();
     let report = match result {
         Ok(report) => report,
         Err(error) => {
@@ -80,7 +80,7 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
             return Err(failure);
         }
     };
-    recorded?;
+    kept?;
     if let Some(store) = &store {
         store.prune(Timestamp::now(), retention(flags)).await?;
     }

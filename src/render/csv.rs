@@ -64,7 +64,7 @@ pub fn row(row: &ViolationRow) -> io::Result<Vec<u8>> {
         exempt_until.as_deref().unwrap_or_default(),
         &message,
     ];
-    line(cells.map(neutral))
+    line(&cells.map(neutral))
 }
 
 /// The whole file.
@@ -79,13 +79,13 @@ pub fn document(report: &ScanReport, rows: &mut Spool, out: &mut dyn Write) -> i
             writeln!(out, "# unknown: the tags of {} resources could not be read", report.summary.unknown)?;
         }
     }
-    out.write_all(&line(COLUMNS.map(str::to_owned))?)?;
+    out.write_all(&line(&COLUMNS.map(str::to_owned))?)?;
     rows.pour(out)
 }
 
-fn line<const N: usize>(cells: [String; N]) -> io::Result<Vec<u8>> {
+fn line<const N: usize>(cells: &[String; N]) -> io::Result<Vec<u8>> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(&cells)?;
+    writer.write_record(cells)?;
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(neutral("a=b"), "a=b");
         assert_eq!(neutral(" =1"), "' =1");
         assert_eq!(neutral("a\u{1b}[31m"), "a\u{fffd}[31m");
-        let text = String::from_utf8(line(["a,b".to_owned(), "\"q\"\n".to_owned()]).unwrap()).unwrap();
+        let text = String::from_utf8(line(&["a,b".to_owned(), "\"q\"\n".to_owned()]).unwrap()).unwrap();
         assert_eq!(text, "\"a,b\",\"\"\"q\"\"\n\"\n");
     }
 }

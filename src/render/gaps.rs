@@ -52,7 +52,8 @@ pub fn counts(report: &ScanReport) -> (usize, usize) {
 fn by_cause(report: &ScanReport) -> BTreeMap<(CellState, String, Field), BTreeSet<String>> {
     let mut fields: BTreeMap<(CellState, String, String), Field> = BTreeMap::new();
     for cell in report.gaps() {
-        let cause = cell.cause.clone().unwrap_or_default();
+        // The place says where: the same refusal in thirty regions is one line.
+        let cause = cell.cause.as_deref().unwrap_or_default().replace(&format!(" in {}", cell.region), "");
         let (regions, types) = fields.entry((cell.state, cause, cell.account_id.to_string())).or_default();
         regions.insert(cell.region.to_string());
         types.insert(cell.resource_type.to_string());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
+use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::Cell;
 use tagwarden_core::finding::{Severity, ViolationType};
 use tagwarden_core::report::{AccountReport, AccountState, ScanReport, ViolationRow};
@@ -240,7 +241,7 @@ impl<'a> From<&'a AccountReport> for Account<'a> {
             AccountState::Failed { cause } => ("failed", Some(cause.as_str())),
         };
         Self {
-            account_id: account.account_id.as_ref().map(|id| id.as_str()),
+            account_id: account.account_id.as_ref().map(AccountId::as_str),
             name: account.name.as_deref(),
             state,
             cause,

@@ -167,13 +167,10 @@ fn hanging(margin: &str, indent: usize, text: &str, out: &mut dyn Write) -> io::
 fn pieces(word: &str, width: usize) -> Vec<String> {
     let mut pieces = vec![String::new()];
     for symbol in word.chars() {
-        if let Some(last) = pieces.last_mut() {
-            if last.width() + symbol.width().unwrap_or(0) <= width {
-                last.push(symbol);
-                continue;
-            }
+        match pieces.last_mut() {
+            Some(last) if last.width() + symbol.width().unwrap_or(0) <= width => last.push(symbol),
+            _ => pieces.push(symbol.to_string()),
         }
-        pieces.push(symbol.to_string());
     }
     pieces
 }
