@@ -114,11 +114,12 @@ mod tests {
         Ok((text(field.regions), text(field.unavailable)))
     }
 
+    type Names = &'static [&'static str];
+
     #[test]
     fn enabled_and_allowed_and_asked_for() {
         let enabled: Option<&[&str]> = Some(&["eu-west-1", "us-east-1", "us-west-2"]);
         let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-        type Names = &'static [&'static str];
         let cases: &[(Names, Names, Names, Names, Names)] = &[
             // asked, include, exclude → regions, unavailable
             (&[], &[], &[], &["eu-west-1", "us-east-1", "us-west-2"], &[]),
