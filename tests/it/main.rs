@@ -1,5 +1,4 @@
 //! All integration tests, in one binary: it links once, and shares its servers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 // All of it is test code, also what is not a test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
