@@ -22,6 +22,7 @@ pub use inventory::{AwsError, AwsInventory, AwsSettings};
 pub use session::AwsSession;
 
 #[cfg(test)]
+#[path = "tests/stub.rs"]
 mod stub;
 #[cfg(test)]
 mod tests;
