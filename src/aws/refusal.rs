@@ -74,7 +74,9 @@ impl Refusal {
     /// several services have no code of their own for one that has expired.
     pub(crate) fn of_further_page(self) -> Self {
         match self.kind {
-            Kind::Invalid => Self::new(Kind::StaleToken, format!("{}: the page token has expired", self.cause)),
+            Kind::Invalid => {
+                Self::new(Kind::StaleToken, format!("{}: the page token has expired", self.cause))
+            }
             _ => self,
         }
     }

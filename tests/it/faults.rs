@@ -43,7 +43,7 @@ fn passes(passing: &Passing) {
 fn stays(
     resource_type: &str,
     (service, action): (&str, &str),
-    fault: Fault,
+    fault: &Fault,
     state: &str,
     attempts: usize,
 ) -> String {
@@ -125,9 +125,9 @@ fn a_truncated_json_answer_is_never_a_smaller_count() {
 
 #[test]
 fn a_rate_limit_that_holds_is_throttled_after_three_attempts() {
-    let cause = stays("rds:db", ("rds", "DescribeDBInstances"), Fault::Throttle, "throttled", 3);
+    let cause = stays("rds:db", ("rds", "DescribeDBInstances"), &Fault::Throttle, "throttled", 3);
     assert!(cause.contains("rds:DescribeDBInstances") && cause.contains("Throttling"), "{cause}");
-    let cause = stays("ec2:volume", ("ec2", "DescribeVolumes"), Fault::Throttle, "throttled", 3);
+    let cause = stays("ec2:volume", ("ec2", "DescribeVolumes"), &Fault::Throttle, "throttled", 3);
     assert!(cause.contains("RequestLimitExceeded"), "{cause}");
 }
 
@@ -139,14 +139,14 @@ fn answers_that_are_always_truncated_are_a_failure() {
         ("ecs:cluster", ("ecs", "ListClusters")),
         ("sns:topic", ("tagging", "GetResources")),
     ] {
-        let cause = stays(resource_type, call, Fault::TruncateBody { keep_percent: 60 }, "failed", 3);
+        let cause = stays(resource_type, call, &Fault::TruncateBody { keep_percent: 60 }, "failed", 3);
         assert!(cause.contains("cut short"), "{cause}");
     }
 }
 
 #[test]
 fn connections_that_always_drop_are_a_failure() {
-    let cause = stays("rds:db", ("rds", "DescribeDBInstances"), Fault::Drop, "failed", 3);
+    let cause = stays("rds:db", ("rds", "DescribeDBInstances"), &Fault::Drop, "failed", 3);
     assert!(cause.contains("cannot reach"), "{cause}");
 }
 
@@ -160,7 +160,7 @@ fn a_denied_call_is_made_once_and_named() {
         ("ecs:cluster", ("ecs", "ListClusters"), "ecs:ListClusters"),
         ("sns:topic", ("tagging", "GetResources"), "tag:GetResources"),
     ] {
-        let cause = stays(resource_type, call, Fault::Deny, "denied", 1);
+        let cause = stays(resource_type, call, &Fault::Deny, "denied", 1);
         assert!(cause.contains(&format!("add {action} to the role")), "{cause}");
     }
 }
@@ -361,7 +361,7 @@ fn a_web_page_in_place_of_an_answer_is_a_failure() {
         ("ecs:cluster", ("ecs", "ListClusters")),
         ("sns:topic", ("tagging", "GetResources")),
     ] {
-        stays(resource_type, call, page.clone(), "failed", 1);
+        stays(resource_type, call, &page, "failed", 1);
     }
 }
 
@@ -370,7 +370,7 @@ fn a_web_page_in_place_of_an_answer_is_a_failure() {
 fn a_refusal_in_another_protocol_is_still_a_denial() {
     let body = "<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>";
     let refusal = Fault::Answer { status: 403, content_type: "text/xml", body: body.into() };
-    let cause = stays("ecs:cluster", ("ecs", "ListClusters"), refusal, "denied", 1);
+    let cause = stays("ecs:cluster", ("ecs", "ListClusters"), &refusal, "denied", 1);
     assert!(cause.contains("ecs:ListClusters"), "{cause}");
 }
 

@@ -1,6 +1,7 @@
 //! All integration tests, in one binary: it links once, and shares its servers.
+
 // All of it is test code, also what is not a test itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod arrows;
 mod bad_input;

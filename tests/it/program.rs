@@ -106,12 +106,12 @@ impl Program {
     /// `--accounts` with a manifest for each of these.
     pub fn accounts(self, accounts: &[&Account]) -> Self {
         let names: Vec<String> = (1..=accounts.len()).map(|number| format!("account-{number}")).collect();
-        let named: Vec<_> = names
+        let manifests: Vec<_> = names
             .iter()
             .zip(accounts)
             .map(|(name, account)| NamedAccount { name, labels: &[], account })
             .collect();
-        self.file("accounts.yaml", client_accounts(&named));
+        self.file("accounts.yaml", client_accounts(&manifests));
         self.args(["--accounts", "accounts.yaml"])
     }
 
