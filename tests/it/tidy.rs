@@ -58,7 +58,9 @@ fn source_files_stay_readable() {
 
 #[test]
 fn nothing_shipped_panics_on_purpose() {
-    let ships = |path: &Path| path.starts_with("src") && !path.iter().any(|part| part == "tests" || part == "tests.rs");
+    let ships = |path: &Path| {
+        path.starts_with("src") && !path.iter().any(|part| part == "tests" || part == "tests.rs")
+    };
     for (path, text) in sources().filter(|(path, _)| ships(path)) {
         for (number, line) in shipped(&text).lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
