@@ -79,7 +79,6 @@ fn equal(seed: u64, other: &str, scan: &Value, expected: &Value) {
     }
 }
 
-#[allow(clippy::print_stdout)] // shown with a failure, and with --nocapture
 fn differs_in_nothing(seed: u64) {
     println!("seed {seed}");
     let bed = Testbed::shared();
