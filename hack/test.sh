@@ -6,7 +6,6 @@ cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-cargo test --workspace --all-targets --locked --no-run
 cargo test --workspace --lib --bins --tests --locked 2>&1 | tee "$log"
 cargo test --workspace --doc --locked 2>&1 | tee -a "$log"
 
