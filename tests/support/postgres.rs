@@ -13,6 +13,10 @@ use tempfile::TempDir;
 use crate::child::{Guarded, find_program, tail, wait_for};
 use crate::packages::{id, install, is_root};
 
+/// The superuser's password. Every character of it needs care in a URL, and none of it may ever be printed.
+pub const PASSWORD: &str = "s3cret w@rd/?#";
+const PASSWORD_IN_URL: &str = "s3cret%20w%40rd%2F%3F%23";
+
 const START_WITHIN: Duration = Duration::from_mins(1);
 /// Another process may take the free port first; then the next one is tried.
 const PORTS_TO_TRY: u32 = 5;
@@ -69,17 +73,20 @@ impl Postgres {
             tempfile::Builder::new().prefix("tagwarden-postgres-").tempdir().map_err(at("a directory"))?;
         let data = directory.path().join("data");
         std::fs::create_dir(&data).map_err(at("the data directory"))?;
-        programs.give(directory.path())?;
-        programs.give(&data)?;
+        let password = directory.path().join("password");
+        std::fs::write(&password, PASSWORD).map_err(at("the password"))?;
+        for path in [directory.path(), &data, &password] {
+            programs.give(path)?;
+        }
         let initdb = programs.run("initdb", |command| {
             command.args([
                 "--username=postgres",
-                "--auth=trust",
+                "--auth=scram-sha-256",
                 "--no-sync",
                 "--encoding=UTF8",
                 "--locale=C",
             ]);
-            command.arg("--pgdata").arg(&data);
+            command.arg("--pwfile").arg(&password).arg("--pgdata").arg(&data);
         })?;
         succeeded("initdb", &initdb)?;
         let mut last = PostgresError::NotUp(String::new());
@@ -122,7 +129,7 @@ impl Postgres {
     }
 
     fn url_of(&self, database: &str) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://postgres:{PASSWORD_IN_URL}@127.0.0.1:{}/{database}", self.port)
     }
 }
 
@@ -134,7 +141,7 @@ fn serve(programs: &Programs, directory: &Path, data: &Path, port: u16) -> Resul
         "fsync=off",
         "synchronous_commit=off",
         "full_page_writes=off",
-        "max_connections=100",
+        "max_connections=200",
     ] {
         command.arg("-c").arg(setting);
     }

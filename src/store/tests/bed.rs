@@ -1,12 +1,9 @@
 //! An empty database for each test.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use sqlx::{AnyConnection, Connection, Executor};
+use tagwarden_testbed::Testbed;
 use tempfile::TempDir;
 
 use crate::Store;
-use crate::tests::postgres;
 
 /// A database of its own.
 pub(crate) struct TestBed {
@@ -21,18 +18,10 @@ impl TestBed {
         Self { url: format!("sqlite:{}/store.db", directory.path().display()), _directory: Some(directory) }
     }
 
-    pub(crate) async fn postgres() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+    pub(crate) fn postgres() -> Self {
         sqlx::any::install_default_drivers();
-        let server = postgres::url();
-        let name = format!("store_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut admin = AnyConnection::connect(server).await.unwrap();
-        for statement in [format!("DROP DATABASE IF EXISTS {name}"), format!("CREATE DATABASE {name}")] {
-            admin.execute(sqlx::AssertSqlSafe(statement)).await.unwrap();
-        }
-        admin.close().await.unwrap();
-        let (before, _) = server.rsplit_once('/').unwrap();
-        Self { url: format!("{before}/{name}"), _directory: None }
+        let url = Testbed::postgres().fresh_database().unwrap();
+        Self { url, _directory: None }
     }
 
     pub(crate) async fn open(&self) -> Store {

@@ -3,7 +3,6 @@
 mod bed;
 mod history;
 mod opening;
-mod postgres;
 mod recording;
 mod retention;
 mod round_trip;
@@ -25,7 +24,7 @@ macro_rules! on_both {
 
             #[tokio::test]
             async fn postgres() {
-                case(TestBed::postgres().await).await;
+                case(TestBed::postgres()).await;
             }
         }
     )*};

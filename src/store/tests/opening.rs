@@ -2,10 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tagwarden_testbed::postgres::PASSWORD;
+
 use crate::migrations::KNOWN;
 use crate::tests::bed::{TestBed, rows};
 use crate::tests::on_both;
-use crate::tests::postgres;
 use crate::tests::samples::*;
 use crate::{Store, StoreError};
 
@@ -32,7 +33,7 @@ on_both! {
         assert!(matches!(error, StoreError::Newer { found: 7, known: KNOWN, .. }), "{error:?}");
         let text = error.to_string();
         assert!(text.contains("written by a newer version (schema 7, this version knows 1)"), "{text}");
-        assert!(text.contains("upgrade tagwarden or use another store") && !text.contains(postgres::PASSWORD), "{text}");
+        assert!(text.contains("upgrade tagwarden or use another store") && !text.contains(PASSWORD), "{text}");
         assert_eq!(rows(&store).await, before);
     }
 
@@ -151,7 +152,7 @@ async fn files_that_cannot_be_stores_are_refused() {
 
 #[tokio::test]
 async fn a_server_that_does_not_let_us_in_is_named_without_the_password() {
-    let bed = TestBed::postgres().await;
+    let bed = TestBed::postgres();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (_, host) = bed.url.rsplit_once('@').unwrap();
     for (url, hint) in [

@@ -132,6 +132,6 @@ fn hostile_findings_survive_sqlite() {
 #[test]
 fn hostile_findings_survive_postgres() {
     let runtime = runtime();
-    let bed = runtime.block_on(TestBed::postgres());
+    let bed = TestBed::postgres();
     round_trip(&runtime, &bed);
 }
