@@ -3,13 +3,8 @@
 # said, and is no failure: a machine without the internet still has to be able to test.
 set -euo pipefail
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-if "$1" --locked check advisories >"$log" 2>&1; then
-  echo "advisories ok"
-elif grep -qiE 'failed to (fetch|clone|acquire)|unable to (fetch|clone)|could not (fetch|resolve)|network|dns' "$log"; then
+if ! "$1" fetch db >/dev/null 2>&1; then
   echo "advisories skipped: the advisory database cannot be reached"
-else
-  cat "$log"
-  exit 1
+  exit 0
 fi
+"$1" --locked check --disable-fetch advisories

@@ -84,9 +84,10 @@ pub struct Chosen {
 /// The built-in registry, extended by the operator's file.
 pub fn registry(file: Option<&Path>) -> Result<Arc<Registry>, InputError> {
     let Some(path) = file else { return Ok(Registry::builtin()) };
-    let text = String::from_utf8_lossy(&read_file(path)?).into_owned();
-    let extended = Registry::builtin().with_overrides(&text);
-    extended.map(Arc::new).map_err(|source| InputError::Registry { path: path.display().to_string(), source })
+    let failed = |source| InputError::Registry { path: path.display().to_string(), source };
+    let text = String::from_utf8(read_file(path)?)
+        .map_err(|error| failed(RegistryError::Shape(format!("it is not UTF-8 text: {error}"))))?;
+    Registry::builtin().with_overrides(&text).map(Arc::new).map_err(failed)
 }
 
 /// Reads and checks everything a scan needs.
@@ -96,7 +97,7 @@ pub fn choose(flags: &Scan, registry: &Arc<Registry>) -> Result<Chosen, InputErr
     let accounts = accounts(flags)?;
     let types = match flags.types.as_slice() {
         [] => Requested::All,
-        [all] if all == "all" => Requested::All,
+        names if names.iter().any(|name| name == "all") => Requested::All,
         names => {
             let (types, renamed) = types(names, registry)?;
             warnings.extend(renamed);

@@ -51,7 +51,21 @@ fn report(failure: &Failure) {
 /// Logs go to stderr, and only when `TAGWARDEN_LOG` asks for them (`debug`, `tagwarden_aws=trace` …).
 fn telemetry() {
     use tracing_subscriber::EnvFilter;
-    if let Ok(filter) = EnvFilter::try_from_env("TAGWARDEN_LOG") {
+    if let Ok(mut filter) = EnvFilter::try_from_env("TAGWARDEN_LOG") {
+        // Below `info` these print whole requests, and with them the ExternalId of every role.
+        for noisy in [
+            "aws_config",
+            "aws_runtime",
+            "aws_sigv4",
+            "aws_smithy_runtime",
+            "aws_smithy_http_client",
+            "hyper",
+        ] {
+            filter = match format!("{noisy}=info").parse() {
+                Ok(directive) => filter.add_directive(directive),
+                Err(_) => return,
+            };
+        }
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tagwarden_api::manifests::Manifests;
+use tagwarden_api::manifests::{Manifests, PolicyManifest};
 use tagwarden_api::yaml::to_yaml;
+use tagwarden_core::policy::Compiled;
 use tagwarden_core::registry::Registry;
 
 use super::{Failure, TENANT, USAGE, warn};
@@ -38,24 +39,33 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     if manifests.policies().is_empty() {
         return Err(InputError::Without { path: file.display().to_string(), kind: "TaggingPolicy" }.into());
     }
+    let mut errors = Vec::new();
     for manifest in manifests.policies() {
-        let compiled = manifest.compile(registry).map_err(InputError::Manifests)?;
-        for warning in input::told(&compiled, &manifest.origin.to_string(), Timestamp::now()) {
-            warn(&warning);
+        match manifest.compile(registry) {
+            Ok(compiled) => approve(manifest, &compiled)?,
+            Err(found) => errors.extend(found),
         }
-        let policy = &compiled.policy;
-        writeln!(
-            std::io::stdout(),
-            "{}: policy {} is valid: {} required, {} optional, {} forbidden tags, {} exemptions; revision {}",
-            manifest.origin.file,
-            policy.name(),
-            policy.required().count(),
-            policy.optional().count(),
-            policy.forbidden_count(),
-            policy.exemptions().len(),
-            policy.revision()
-        )?;
     }
+    if errors.is_empty() { Ok(()) } else { Err(InputError::Manifests(errors).into()) }
+}
+
+/// Says that a policy is good, and what is still to be said of it.
+fn approve(manifest: &PolicyManifest, compiled: &Compiled) -> Result<(), Failure> {
+    for warning in input::told(compiled, &manifest.origin.to_string(), Timestamp::now()) {
+        warn(&warning);
+    }
+    let policy = &compiled.policy;
+    writeln!(
+        std::io::stdout(),
+        "{}: policy {} is valid: {} required, {} optional, {} forbidden tags, {} exemptions; revision {}",
+        manifest.origin.file,
+        policy.name(),
+        policy.required().count(),
+        policy.optional().count(),
+        policy.forbidden_count(),
+        policy.exemptions().len(),
+        policy.revision()
+    )?;
     Ok(())
 }
 

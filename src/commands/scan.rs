@@ -50,12 +50,12 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
         Some(url) => Some(Store::open(url).await?),
         None => None,
     };
+    let inventory = Arc::new(wire::inventory(&registry).await?);
     let recorder = match &store {
         Some(store) => Some(record(store, &request, started_at).await?),
         None => None,
     };
 
-    let inventory = Arc::new(wire::inventory(&registry).await?);
     let mut sink = Recorded::new(ReportWriter::new(flags.format, flags.severity, output), recorder);
     let (progress, shown) = watch::channel(Progress::default());
     let display = tokio::spawn(crate::progress::show(shown));
@@ -71,20 +71,30 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
         Ok(report) => report,
         Err(error) => {
             let failure = failure(error);
-            if let Some(store) = &store {
-                let how = Abandoned::Failed(failure.to_string());
-                if let Err(error) = store.abandon(TENANT, &request.run_id, &how, Timestamp::now()).await {
-                    super::warn(&error.to_string());
-                }
-            }
+            abandon(store.as_ref(), &request.run_id, &failure).await;
             return Err(failure);
         }
     };
-    kept?;
-    if let Some(store) = &store {
-        store.prune(Timestamp::now(), retention(flags)).await?;
+    if let Err(error) = kept {
+        let failure = Failure::from(error);
+        abandon(store.as_ref(), &request.run_id, &failure).await;
+        return Err(failure);
+    }
+    if let Some(store) = &store
+        && let Err(error) = store.prune(TENANT, Timestamp::now(), retention(flags)).await
+    {
+        super::warn(&format!("old runs were not forgotten: {error}"));
     }
     Ok(conclude(&report, flags))
+}
+
+/// Ends a run that will have no report.
+async fn abandon(store: Option<&Store>, run_id: &str, failure: &Failure) {
+    let Some(store) = store else { return };
+    let how = Abandoned::Failed(failure.to_string());
+    if let Err(error) = store.abandon(TENANT, run_id, &how, Timestamp::now()).await {
+        super::warn(&error.to_string());
+    }
 }
 
 fn failure(error: ScanError<OutputError>) -> Failure {
@@ -155,6 +165,9 @@ fn conclude(report: &ScanReport, flags: &Scan) -> u8 {
         0 => "not everything could be seen".to_owned(),
         _ => format!("{gaps} of {cells} cells (account, region, type) could not be fully seen"),
     };
+    if report.nothing_judged() && report.summary.exempt == 0 && flags.fail_under.is_some() && status == 0 {
+        super::warn("--fail-under: nothing in scope was seen, and an empty scope has the score 1");
+    }
     match status {
         NOTHING_SCANNED => {
             anstream::eprintln!("{} nothing could be scanned", paint(BAD, "error:"));
@@ -163,6 +176,12 @@ fn conclude(report: &ScanReport, flags: &Scan) -> u8 {
             }
         }
         PARTIAL => anstream::eprintln!("{} --fail-on-partial: {}", paint(BAD, "error:"), unseen()),
+        BELOW if unproven(report) => {
+            anstream::eprintln!(
+                "{} --fail-under: no tag could be read, so there is no score",
+                paint(BAD, "error:")
+            );
+        }
         BELOW => {
             let (score, least) = (report.summary.score(), flags.fail_under.unwrap_or_default());
             anstream::eprintln!(
@@ -178,12 +197,17 @@ fn conclude(report: &ScanReport, flags: &Scan) -> u8 {
     status
 }
 
+/// Whether the score would say that all is well, only because no tag could be read.
+fn unproven(report: &ScanReport) -> bool {
+    report.nothing_judged() && report.summary.unknown > 0
+}
+
 fn status(report: &ScanReport, flags: &Scan) -> u8 {
     if report.saw_nothing() {
         NOTHING_SCANNED
     } else if flags.fail_on_partial && !report.complete() {
         PARTIAL
-    } else if flags.fail_under.is_some_and(|least| report.summary.score() < least) {
+    } else if flags.fail_under.is_some_and(|least| report.summary.score() < least || unproven(report)) {
         BELOW
     } else {
         0

@@ -149,6 +149,11 @@ impl ScanReport {
         self.coverage.iter().filter(|cell| cell.state.is_gap())
     }
 
+    /// Whether no resource got a verdict, so that the score says nothing.
+    pub fn nothing_judged(&self) -> bool {
+        self.summary.resources() == 0
+    }
+
     /// Whether nothing could be scanned: no account entered, or not one cell seen even in part.
     pub fn saw_nothing(&self) -> bool {
         use crate::coverage::CellState::{Complete, TaggedOnly};

@@ -31,7 +31,7 @@ pub fn of(report: &ScanReport) -> Vec<Gaps> {
         }
         if let Some(error) = &account.discovery_error {
             let id = account.account_id.as_ref().map_or("the account", |id| id.as_str());
-            let place = format!("regions of {id} beyond {}", account.regions.join(", "));
+            let place = format!("which regions {id} has; looked at {}", account.regions.join(", "));
             gaps.push((CellState::Failed, Gaps { state: "undiscovered", place, cause: error.clone() }));
         }
     }
@@ -48,21 +48,25 @@ pub fn counts(report: &ScanReport) -> (usize, usize) {
     (report.gaps().count(), report.coverage.len())
 }
 
-/// Cells of one account and cause make a field of regions × types; accounts with the same field share a line.
+/// Types of one account that share a cause and their regions make a field of regions × types, in which every cell
+/// has the gap; accounts with the same field share a line.
 fn by_cause(report: &ScanReport) -> BTreeMap<(CellState, String, Field), BTreeSet<String>> {
-    let mut fields: BTreeMap<(CellState, String, String), Field> = BTreeMap::new();
+    let mut regions: BTreeMap<(CellState, String, String, String), BTreeSet<String>> = BTreeMap::new();
     for cell in report.gaps() {
         // The place says where: the same refusal in thirty regions is one line.
         let cause = cell.cause.as_deref().unwrap_or_default().replace(&format!(" in {}", cell.region), "");
-        let (regions, types) = fields.entry((cell.state, cause, cell.account_id.to_string())).or_default();
-        regions.insert(cell.region.to_string());
-        types.insert(cell.resource_type.to_string());
+        let key = (cell.state, cause, cell.account_id.to_string(), cell.resource_type.to_string());
+        regions.entry(key).or_default().insert(cell.region.to_string());
     }
-    let mut causes: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
-    for ((state, cause, account), field) in fields {
-        causes.entry((state, cause, field)).or_default().insert(account);
+    let mut types: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for ((state, cause, account, resource_type), regions) in regions {
+        types.entry((state, cause, account, regions)).or_default().insert(resource_type);
     }
-    causes
+    let mut accounts: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for ((state, cause, account, regions), types) in types {
+        accounts.entry((state, cause, (regions, types))).or_default().insert(account);
+    }
+    accounts
 }
 
 fn place((regions, types): &Field, accounts: &BTreeSet<String>) -> String {

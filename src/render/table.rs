@@ -80,16 +80,30 @@ pub fn document(
 }
 
 /// A score as a percentage with one decimal, rounded down so that 100.0 means all of them.
+///
+/// Nothing judged has no percentage.
 pub fn percent(tally: &Tally) -> String {
-    let tenths = (tally.compliant * 1000).checked_div(tally.resources()).unwrap_or(1000);
-    format!("{}.{} %", tenths / 10, tenths % 10)
+    match (tally.compliant * 1000).checked_div(tally.resources()) {
+        Some(tenths) => format!("{}.{} %", tenths / 10, tenths % 10),
+        None => "-".to_owned(),
+    }
 }
 
 fn headline(report: &ScanReport, out: &mut dyn Write) -> io::Result<()> {
     let summary = &report.summary;
-    let style = if summary.violating == 0 { GOOD } else { BAD };
+    let style = match (summary.violating, report.complete()) {
+        (0, true) => GOOD,
+        (0, false) => WARN,
+        _ => BAD,
+    };
     if summary.resources() == 0 {
-        writeln!(out, "{}", paint(BOLD, "Nothing in scope of the policy was seen."))?;
+        let seen = summary.exempt + summary.unknown > 0;
+        let text = if seen {
+            "No score: nothing got a verdict."
+        } else {
+            "Nothing in scope of the policy was seen."
+        };
+        writeln!(out, "{}", paint(BOLD, text))?;
     } else {
         let text = format!("{} compliant", percent(summary));
         writeln!(out, "{}  {} of {} resources", paint(style, &text), summary.compliant, summary.resources())?;
@@ -220,7 +234,7 @@ fn breakdown(title: &str, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
     numbers(&mut table, 1);
     for (key, tally) in rows.iter().take(LINES) {
         let counts = [tally.resources(), tally.violating, tally.exempt, tally.unknown];
-        let score = if tally.resources() == 0 { "-".to_owned() } else { percent(tally) };
+        let score = percent(tally);
         table.add_row([printable(key), score].into_iter().chain(counts.map(|count| count.to_string())));
     }
     section(&table, rows.len(), out)
@@ -311,7 +325,7 @@ mod tests {
     fn a_hundred_percent_means_all() {
         let tally = |compliant, violating| Tally { compliant, violating, ..Tally::default() };
         for (tally, text) in [
-            (tally(0, 0), "100.0 %"),
+            (tally(0, 0), "-"),
             (tally(1, 0), "100.0 %"),
             (tally(99_999, 1), "99.9 %"),
             (tally(1, 2), "33.3 %"),

@@ -16,14 +16,14 @@ const BATCH: i64 = 2000;
 /// Runs chosen at a time.
 const VICTIMS: i64 = 100;
 
-const CHOOSE: &str = "SELECT tenant, run_id FROM tagwarden_runs WHERE state = 'pruned' OR started_at < $1 \
+const CHOOSE: &str = "SELECT run_id FROM tagwarden_runs \
+         WHERE tenant = $1 AND (state = 'pruned' OR started_at < $2) \
      UNION \
-     SELECT tenant, run_id FROM ( \
-         SELECT tenant, run_id, state, \
-             ROW_NUMBER() OVER (PARTITION BY tenant ORDER BY started_at DESC, run_id DESC) AS place \
-         FROM tagwarden_runs WHERE state <> 'pruned' \
-     ) AS ranked WHERE place > $2 AND state NOT IN ('queued', 'running') \
-     LIMIT $3";
+     SELECT run_id FROM ( \
+         SELECT run_id, state, ROW_NUMBER() OVER (ORDER BY started_at DESC, run_id DESC) AS place \
+         FROM tagwarden_runs WHERE tenant = $1 AND state <> 'pruned' \
+     ) AS ranked WHERE place > $3 AND state NOT IN ('queued', 'running') \
+     LIMIT $4";
 
 const HIDE: &str = "UPDATE tagwarden_runs SET state = 'pruned' WHERE tenant = $1 AND run_id = $2";
 
@@ -45,7 +45,7 @@ const ABANDON: &str = "UPDATE tagwarden_runs SET state = $3, cause = $4, finishe
 pub struct Retention {
     /// Runs that began longer ago are forgotten, whatever their state.
     pub max_age: Duration,
-    /// Of each tenant, the newest this many are kept; runs under way are never forgotten for their number.
+    /// The newest this many are kept; runs under way are never forgotten for their number.
     pub max_runs: u32,
 }
 
@@ -74,22 +74,27 @@ pub enum Abandoned {
 }
 
 impl Store {
-    /// Forgets the runs of all tenants that `retention` does not keep. May run at any time, anywhere, also twice.
-    pub async fn prune(&self, now: Timestamp, retention: Retention) -> Result<Pruned, StoreError> {
+    /// Forgets the runs of a tenant that `retention` does not keep. May run at any time, anywhere, also twice.
+    pub async fn prune(
+        &self,
+        tenant: &str,
+        now: Timestamp,
+        retention: Retention,
+    ) -> Result<Pruned, StoreError> {
         let age = i64::try_from(retention.max_age.as_millis()).unwrap_or(i64::MAX);
         let oldest = now.as_millisecond().saturating_sub(age);
         let mut pruned = Pruned::default();
         loop {
-            let victims = self.choose(oldest, retention.max_runs).await?;
+            let victims = self.choose(tenant, oldest, retention.max_runs).await?;
             if victims.is_empty() {
                 return Ok(pruned);
             }
-            for (tenant, run_id) in victims {
-                self.each(HIDE, "forget a run", &tenant, &run_id).await?;
-                pruned.findings += self.batches(DELETE_FINDINGS, &tenant, &run_id).await?;
-                self.batches(DELETE_COVERAGE, &tenant, &run_id).await?;
-                self.each(DELETE_COUNTS, "forget counts", &tenant, &run_id).await?;
-                pruned.runs += self.each(DELETE_RUN, "forget a run", &tenant, &run_id).await?;
+            for run_id in victims {
+                self.each(HIDE, "forget a run", tenant, &run_id).await?;
+                pruned.findings += self.batches(DELETE_FINDINGS, tenant, &run_id).await?;
+                self.batches(DELETE_COVERAGE, tenant, &run_id).await?;
+                self.each(DELETE_COUNTS, "forget counts", tenant, &run_id).await?;
+                pruned.runs += self.each(DELETE_RUN, "forget a run", tenant, &run_id).await?;
             }
         }
     }
@@ -123,18 +128,17 @@ impl Store {
         Ok(())
     }
 
-    async fn choose(&self, oldest: i64, max_runs: u32) -> Result<Vec<(String, String)>, StoreError> {
+    async fn choose(&self, tenant: &str, oldest: i64, max_runs: u32) -> Result<Vec<String>, StoreError> {
         let failed = StoreError::database("choose what to forget");
         let rows = sqlx::query(CHOOSE)
+            .bind(tenant.to_owned())
             .bind(oldest)
             .bind(i64::from(max_runs))
             .bind(VICTIMS)
             .fetch_all(self.pool())
             .await
             .map_err(&failed)?;
-        rows.iter()
-            .map(|row| Ok((row.try_get(0).map_err(&failed)?, row.try_get(1).map_err(&failed)?)))
-            .collect()
+        rows.iter().map(|row| row.try_get(0).map_err(&failed)).collect()
     }
 
     async fn batches(&self, delete: &'static str, tenant: &str, run_id: &str) -> Result<u64, StoreError> {

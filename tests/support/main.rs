@@ -84,13 +84,21 @@ fn failed<E: std::error::Error + 'static>(what: impl Into<String>) -> impl FnOnc
     move |source| Failed { what, source: Box::new(source) }
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Up(setup) => up(&setup).await,
-        Command::Run { setup, command } => run(&setup, &command).await,
-        Command::Check { expected, report } => check(&expected, &report),
-    };
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let result =
+        tokio::runtime::Runtime::new().map_err(failed("the runtime did not start")).and_then(|runtime| {
+            let result = runtime.block_on(async {
+                match command {
+                    Command::Up(setup) => up(&setup).await,
+                    Command::Run { setup, command } => run(&setup, &command).await,
+                    Command::Check { expected, report } => check(&expected, &report),
+                }
+            });
+            // A thread that still reads standard input would hold up the end.
+            runtime.shutdown_background();
+            result
+        });
     result.unwrap_or_else(|error| {
         say(&chain(&error));
         ExitCode::from(2)

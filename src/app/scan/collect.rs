@@ -8,14 +8,14 @@ use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{ANY, Cell, CellState, Gap};
 use tagwarden_core::finding::{Finding, ViolationType};
 use tagwarden_core::judge::{Judge, Place};
-use tagwarden_core::listing::{Listing, ListingPlan};
+use tagwarden_core::listing::{Listing, plan};
 use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::report::{AccountReport, AccountState, ScanReport, TagTally, Top, ViolationRow};
 use tagwarden_core::resource::{GLOBAL, Resource};
 use tagwarden_core::tally::Tally;
 
 use super::ScanRequest;
-use super::listing::Message;
+use super::listing::{Itinerary, Message};
 use super::regions::Field;
 use super::survey::{Surveyed, interrupted};
 use crate::ports::{AccountTarget, FindingSink, Traffic};
@@ -67,39 +67,55 @@ impl Collector {
             by_account: BTreeMap::new(),
             by_region: BTreeMap::new(),
             by_type: vec![Tally::default(); registry.ids().count()],
-            by_tag: BTreeMap::new(),
+            // The keys of the rules have their place, however many forbidden keys are found.
+            by_tag: request
+                .policy
+                .rules()
+                .iter()
+                .map(|rule| (Arc::clone(rule.key()), TagTally::default()))
+                .collect(),
             top: Top::default(),
             report: opening(request, surveys, started_at),
             registry,
         }
     }
 
-    /// Opens a cell for everything in scope, and returns how many there are. What cannot be listed at all goes
-    /// straight to the coverage.
-    pub fn open_cells(&mut self, plan: &ListingPlan, fields: &[Field]) -> usize {
-        for (account, field) in fields.iter().enumerate() {
-            let Some(id) = self.ids[account].clone() else { continue };
-            self.by_account.insert(id.clone(), Tally::default());
-            self.report.accounts[account].regions.clone_from(&field.regions);
-            for region in &field.unavailable {
-                self.report.coverage.push(unavailable(&id, region, &field.enabled));
-            }
-            for listing in &plan.global {
-                self.open(account, &GLOBAL.into(), listing);
-            }
-            for region in &field.regions {
-                for listing in &plan.regional {
-                    self.open(account, region, listing);
-                }
-            }
-        }
-        self.cells.len()
+    /// Opens a cell for everything in scope, and returns what to list where: in each region, the types that the
+    /// policy judges there. What cannot be listed at all goes straight to the coverage.
+    pub fn open_cells(&mut self, types: &[TypeId], fields: &[Field]) -> Vec<Itinerary> {
+        fields.iter().enumerate().map(|(account, field)| self.open_account(account, types, field)).collect()
     }
 
-    fn open(&mut self, account: usize, region: &Arc<str>, listing: &Listing) {
-        for &type_id in listing.types() {
-            self.cells.insert((account, Arc::clone(region), type_id), OpenCell::default());
+    fn open_account(&mut self, account: usize, types: &[TypeId], field: &Field) -> Itinerary {
+        let Some(id) = self.ids[account].clone() else { return Itinerary::new() };
+        self.by_account.insert(id.clone(), Tally::default());
+        self.report.accounts[account].regions.clone_from(&field.regions);
+        for (region, why) in &field.unavailable {
+            self.report.coverage.push(unavailable(&id, region, why));
         }
+        let mut itinerary = Itinerary::new();
+        for region in std::iter::once(&Arc::from(GLOBAL)).chain(&field.regions) {
+            let place = self.place(account, &id, region);
+            let judged: Vec<TypeId> = types.iter().copied().filter(|one| place.judges(*one)).collect();
+            let plan = plan(&self.registry, &judged);
+            let listings = if **region == *GLOBAL { plan.global } else { plan.regional };
+            for &type_id in listings.iter().flat_map(Listing::types) {
+                self.cells.insert((account, Arc::clone(region), type_id), OpenCell::default());
+            }
+            itinerary.push((Arc::clone(region), listings));
+        }
+        itinerary
+    }
+
+    fn place(&mut self, account: usize, id: &AccountId, region: &Arc<str>) -> Place {
+        let (judge, labels) = (&mut self.judge, &self.targets[account].labels);
+        let known = self.places.entry((account, Arc::clone(region)));
+        known.or_insert_with(|| judge.place(id, labels, region)).clone()
+    }
+
+    /// How many cells there are to decide.
+    pub fn cells(&self) -> usize {
+        self.cells.len()
     }
 
     pub fn resources(&self) -> u64 {
@@ -140,18 +156,13 @@ impl Collector {
         resources: Vec<Resource>,
     ) -> Vec<ViolationRow> {
         let Some(account_id) = self.ids[account].clone() else { return Vec::new() };
-        let labels = &self.targets[account].labels;
-        let judge = &mut self.judge;
-        let place = self
-            .places
-            .entry((account, Arc::clone(region)))
-            .or_insert_with(|| judge.place(&account_id, labels, region));
+        let place = self.place(account, &account_id, region);
         let mut page = Tally::default();
         let mut rows = Vec::new();
         let mut findings = Vec::new();
         for resource in resources {
             findings.clear();
-            let verdict = judge.judge(place, &resource, &mut findings);
+            let verdict = self.judge.judge(&place, &resource, &mut findings);
             page.add(verdict, &findings);
             self.by_type[resource.type_id.index()].add(verdict, &findings);
             self.judged += 1;
@@ -172,12 +183,14 @@ impl Collector {
         rows
     }
 
-    /// Closes the books.
-    pub fn report(self, finished_at: Timestamp, traffic: Traffic) -> ScanReport {
+    /// Closes the books. A cell that nobody decided was either stopped, or its listing broke down.
+    pub fn report(mut self, finished_at: Timestamp, traffic: Traffic, cancelled: bool) -> ScanReport {
+        let undecided = if cancelled { interrupted() } else { broken_down() };
+        self.by_tag.retain(|_, tally| *tally != TagTally::default());
         let mut report = self.report;
         for ((account, region, type_id), cell) in self.cells {
             let Some(account_id) = self.ids[account].clone() else { continue };
-            let (state, cause) = match cell.result.unwrap_or_else(|| Err(interrupted())) {
+            let (state, cause) = match cell.result.unwrap_or_else(|| Err(undecided.clone())) {
                 Ok(()) => (CellState::Complete, None),
                 Err(gap) => (gap.state, Some(gap.cause)),
             };
@@ -256,15 +269,19 @@ fn closed(account_id: AccountId, gap: &Gap) -> Cell {
     }
 }
 
-fn unavailable(account_id: &AccountId, region: &Arc<str>, enabled: &[Arc<str>]) -> Cell {
+fn unavailable(account_id: &AccountId, region: &Arc<str>, why: &str) -> Cell {
     Cell {
         account_id: account_id.clone(),
         region: Arc::clone(region),
         resource_type: ANY.into(),
         state: CellState::Unsupported,
         resources: 0,
-        cause: Some(format!("the region is not enabled in this account; enabled: {}", enabled.join(", "))),
+        cause: Some(why.to_owned()),
     }
+}
+
+fn broken_down() -> Gap {
+    Gap { state: CellState::Failed, cause: "the listing ended without a word: please report this".into() }
 }
 
 fn tagged_only() -> Gap {

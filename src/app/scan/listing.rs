@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tagwarden_core::coverage::Gap;
-use tagwarden_core::listing::{Listing, ListingPlan};
-use tagwarden_core::resource::{GLOBAL, Resource};
+use tagwarden_core::listing::Listing;
+use tagwarden_core::resource::Resource;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Bounds;
-use super::regions::Field;
 use super::survey::{Surveyed, interrupted, silent};
 use crate::ports::{ListError, Session};
 
@@ -62,18 +61,20 @@ struct Job<S> {
     listing: Listing,
 }
 
-/// Starts everything the plan asks for in the fields of the accounts.
+/// What to list in an account: the listings of each region.
+pub(super) type Itinerary = Vec<(Arc<str>, Vec<Listing>)>;
+
+/// Starts the itinerary of every account that was entered.
 pub(super) fn start<S: Session>(
     surveys: Vec<Surveyed<S>>,
-    fields: &[Field],
-    plan: &Arc<ListingPlan>,
+    itineraries: Vec<Itinerary>,
     bounds: Bounds,
     cancel: &CancellationToken,
 ) -> Messages {
     let (messages, receiver) = mpsc::channel(PAGES_WAITING);
     let accounts = Arc::new(Semaphore::new(bounds.accounts.max(1)));
     let mut tasks = JoinSet::new();
-    for (account, (survey, field)) in surveys.into_iter().zip(fields).enumerate() {
+    for (account, (survey, itinerary)) in surveys.into_iter().zip(itineraries).enumerate() {
         let Ok(entered) = survey.result else { continue };
         let context = Context {
             session: entered.session,
@@ -82,38 +83,31 @@ pub(super) fn start<S: Session>(
             cancel: cancel.clone(),
             messages: messages.clone(),
         };
-        let (accounts, plan, field) = (Arc::clone(&accounts), Arc::clone(plan), field.clone());
+        let accounts = Arc::clone(&accounts);
         tasks.spawn(async move {
             // The semaphore is never closed; if it were, running unbounded by it is the lesser evil.
             let _permit = accounts.acquire_owned().await.ok();
-            run_account(&Arc::new(context), &plan, &field, bounds.listings_per_region).await;
+            run_account(&Arc::new(context), itinerary, bounds.listings_per_region).await;
         });
     }
     Messages { receiver, _tasks: tasks }
 }
 
 /// Runs all listings of an account, region by region side by side.
-async fn run_account<S: Session>(
-    context: &Arc<Context<S>>,
-    plan: &ListingPlan,
-    field: &Field,
-    side_by_side: usize,
-) {
-    let global: Arc<str> = GLOBAL.into();
-    let regional = field.regions.iter().map(|region| (region, &plan.regional));
+async fn run_account<S: Session>(context: &Arc<Context<S>>, itinerary: Itinerary, side_by_side: usize) {
     let mut running = JoinSet::new();
-    for (region, listings) in std::iter::once((&global, &plan.global)).chain(regional) {
+    for (region, listings) in itinerary {
         let permits = Arc::new(Semaphore::new(side_by_side.max(1)));
         for listing in listings {
             let permits = Arc::clone(&permits);
-            let job =
-                Job { context: Arc::clone(context), region: Arc::clone(region), listing: listing.clone() };
+            let job = Job { context: Arc::clone(context), region: Arc::clone(&region), listing };
             running.spawn(async move {
                 let _permit = permits.acquire_owned().await.ok();
                 job.run().await;
             });
         }
     }
+    // A listing that ended without a word leaves its cell open, and the report says so.
     while running.join_next().await.is_some() {}
 }
 

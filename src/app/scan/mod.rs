@@ -1,8 +1,8 @@
 //! The scan: from accounts and a policy to a report and a stream of findings.
 //!
-//! Three steps, in this order. The [`survey`] enters every account and learns its regions, so that a bad region
-//! is refused before anything is listed and progress has a true total. The [`listing`] tasks stream pages from
-//! accounts × regions × types in bounded parallel. The [`collect`]or judges page after page, and is the only
+//! Three steps, in this order. The `survey` enters every account and learns its regions, so that a bad region
+//! is refused before anything is listed and progress has a true total. The `listing` tasks stream pages from
+//! accounts × regions × types in bounded parallel. The collector judges page after page, and is the only
 //! one to touch counters and the sink. Memory is proportional to the pages in flight and to what a report
 //! shows, not to the estate.
 
@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tagwarden_core::listing::plan;
 use tagwarden_core::policy::{Policy, Requested};
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::ScanReport;
@@ -107,12 +106,11 @@ pub async fn scan<I: Inventory, S: FindingSink>(
         ScanError::UnavailableRegion { asked: missing.asked, available: missing.available }
     })?;
     let types = request.policy.types_in_scope(&request.types);
-    let plan = Arc::new(plan(&request.registry, &types));
 
     let mut collector = collect::Collector::new(request, &surveys, started_at);
-    let total = collector.open_cells(&plan, &fields);
-    progress.send_modify(|now| now.cells = total);
-    let mut messages = listing::start(surveys, &fields, &plan, request.bounds, cancel);
+    let itineraries = collector.open_cells(&types, &fields);
+    progress.send_modify(|now| now.cells = collector.cells());
+    let mut messages = listing::start(surveys, itineraries, request.bounds, cancel);
     while let Some(message) = messages.next().await {
         collector.take(message, sink).await.map_err(ScanError::Sink)?;
         let throttled = inventory.traffic().throttled;
@@ -122,7 +120,7 @@ pub async fn scan<I: Inventory, S: FindingSink>(
             now.throttled = throttled;
         });
     }
-    let report = collector.report(clock(), inventory.traffic());
+    let report = collector.report(clock(), inventory.traffic(), cancel.is_cancelled());
     sink.finish(&report).await.map_err(ScanError::Sink)?;
     Ok(report)
 }

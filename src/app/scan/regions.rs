@@ -10,10 +10,8 @@ use super::survey::Surveyed;
 pub(super) struct Field {
     /// To be listed, sorted.
     pub regions: Vec<Arc<str>>,
-    /// Wanted, by the request or by the account's owner, but not enabled here.
-    pub unavailable: Vec<Arc<str>>,
-    /// What the account has enabled, for the cause of an unavailable one.
-    pub enabled: Vec<Arc<str>>,
+    /// Wanted, but not to be had here, and why.
+    pub unavailable: Vec<(Arc<str>, String)>,
 }
 
 /// A region that was asked for and that no account has.
@@ -49,29 +47,37 @@ fn field<S>(asked: &[String], survey: &Surveyed<S>) -> Field {
     let Some(entered) = survey.entered() else { return Field::default() };
     let target = &survey.target;
     let named = if asked.is_empty() { &target.include_regions } else { asked };
-    let wanted: BTreeSet<&str> = named.iter().map(String::as_str).collect();
-    let wanted = wanted.into_iter().filter(|region| !target.exclude_regions.iter().any(|no| no == region));
-    let Ok(enabled) = &entered.regions else {
-        // Discovery failed: what was named is tried, or else the default region; the report says so.
-        let regions = if named.is_empty() {
-            vec![Arc::clone(&entered.default_region)]
-        } else {
-            wanted.map(Arc::from).collect()
-        };
-        return Field { regions, ..Field::default() };
+    // What the owner lists and excludes is excluded; what is asked for and excluded has to be said.
+    let counts = |region: &&str| !asked.is_empty() || survey.allows(region);
+    let wanted: BTreeSet<&str> = named.iter().map(String::as_str).filter(counts).collect();
+    let enabled = match &entered.regions {
+        Ok(enabled) if named.is_empty() => {
+            let regions = enabled.iter().filter(|region| survey.allows(region)).cloned().collect();
+            return Field { regions, ..Field::default() };
+        }
+        Ok(enabled) => Some(enabled),
+        Err(_) => None,
     };
-    let mut field = Field { enabled: enabled.clone(), ..Field::default() };
-    if named.is_empty() {
-        field.regions = enabled.iter().filter(|region| survey.allows(region)).cloned().collect();
-        return field;
-    }
+    // Discovery failed: what was named is tried, or else the default region; the report says so.
+    let wanted = if named.is_empty() { BTreeSet::from([&*entered.default_region]) } else { wanted };
+    let mut field = Field::default();
     for region in wanted {
-        match enabled.iter().find(|name| ***name == *region && survey.allows(name)) {
-            Some(name) => field.regions.push(Arc::clone(name)),
-            None => field.unavailable.push(region.into()),
+        match unavailable(region, enabled.map(Vec::as_slice), survey) {
+            Some(why) => field.unavailable.push((region.into(), why)),
+            None => field.regions.push(region.into()),
         }
     }
     field
+}
+
+/// Why a region cannot be looked at, if it cannot. Without discovery, whatever is allowed is tried.
+fn unavailable<S>(region: &str, enabled: Option<&[Arc<str>]>, survey: &Surveyed<S>) -> Option<String> {
+    if !survey.allows(region) {
+        return Some("the account's owner does not let us look at this region".into());
+    }
+    let enabled = enabled?;
+    let missing = !enabled.iter().any(|name| **name == *region);
+    missing.then(|| format!("the region is not enabled in this account; enabled: {}", enabled.join(", ")))
 }
 
 #[cfg(test)]
@@ -110,8 +116,8 @@ mod tests {
         let asked: Vec<String> = asked.iter().map(ToString::to_string).collect();
         let mut fields = choose(&asked, &[survey])?;
         let field = fields.remove(0);
-        let text = |names: Vec<Arc<str>>| names.iter().map(ToString::to_string).collect();
-        Ok((text(field.regions), text(field.unavailable)))
+        let regions = field.regions.iter().map(ToString::to_string).collect();
+        Ok((regions, field.unavailable.iter().map(|(region, _)| region.to_string()).collect()))
     }
 
     type Names = &'static [&'static str];
@@ -154,8 +160,27 @@ mod tests {
             surveyed(Some(&["eu-west-1", "eu-south-1"]), &[], &[]),
         ];
         let fields = choose(&["eu-south-1".to_owned()], &surveys).unwrap();
-        assert_eq!(fields[0].unavailable, vec![Arc::from("eu-south-1")]);
+        assert_eq!(&*fields[0].unavailable[0].0, "eu-south-1");
+        assert!(fields[0].unavailable[0].1.contains("enabled: eu-west-1"));
         assert_eq!(fields[1].regions, vec![Arc::from("eu-south-1")]);
+    }
+
+    #[test]
+    fn a_region_that_an_owner_excludes_is_a_gap_where_it_is_asked_for() {
+        let surveys =
+            [surveyed(Some(&["eu-west-1"]), &[], &["eu-west-1"]), surveyed(Some(&["eu-west-1"]), &[], &[])];
+        let fields = choose(&["eu-west-1".to_owned()], &surveys).unwrap();
+        assert!(fields[0].regions.is_empty() && fields[0].unavailable[0].1.contains("owner"));
+        assert_eq!(fields[1].regions, vec![Arc::from("eu-west-1")]);
+    }
+
+    #[test]
+    fn without_discovery_nothing_is_tried_that_the_owner_does_not_allow() {
+        let none: Vec<String> = Vec::new();
+        let not_the_default = chosen(&[], surveyed(None, &[], &["us-east-1"])).unwrap();
+        assert_eq!(not_the_default, (none.clone(), vec!["us-east-1".to_owned()]));
+        let not_included = chosen(&["eu-west-1"], surveyed(None, &["sa-east-1"], &[])).unwrap();
+        assert_eq!(not_included, (none, vec!["eu-west-1".to_owned()]));
     }
 
     #[test]

@@ -164,6 +164,8 @@ impl Join<'_> {
         let mut resources = Vec::new();
         while let Some(resource) = answered.next().await {
             resources.extend(resource?);
+            // A sign of life: a hundred of these take seconds. Where nobody listens the next page finds out.
+            let _ = self.run.pages.try_send(Vec::new());
         }
         Ok(resources)
     }

@@ -30,12 +30,14 @@ on_both! {
         drop(dead);
         record(&store, TENANT, start("new", 100), &findings(20)).await;
 
-        assert_eq!(store.prune(at(200), FOREVER).await.unwrap(), Pruned::default());
+        assert_eq!(store.prune(TENANT, at(200), FOREVER).await.unwrap(), Pruned::default());
         let retention = Retention { max_age: Duration::from_secs(100), ..FOREVER };
-        assert_eq!(store.prune(at(200), retention).await.unwrap(), Pruned { runs: 3, findings: 2510 });
+        assert_eq!(store.prune(TENANT, at(200), retention).await.unwrap(), Pruned { runs: 2, findings: 2500 });
+        assert_eq!(left(&store, "team-b").await, ["old"], "another tenant keeps its own");
+        assert_eq!(store.prune("team-b", at(200), retention).await.unwrap(), Pruned { runs: 1, findings: 10 });
         assert_eq!(left(&store, TENANT).await, ["new"]);
         assert_eq!(rows(&store).await, [1, 9, 27, 20]);
-        assert_eq!(store.prune(at(201), retention).await.unwrap(), Pruned { runs: 1, findings: 20 });
+        assert_eq!(store.prune(TENANT, at(201), retention).await.unwrap(), Pruned { runs: 1, findings: 20 });
         assert_eq!(rows(&store).await, [0; 4]);
     }
 
@@ -47,10 +49,10 @@ on_both! {
         record(&store, "team-b", start("a", 0), &findings(5)).await;
         let under_way = store.record(TENANT, start("0", -5)).await.unwrap();
         let retention = Retention { max_runs: 2, ..FOREVER };
-        assert_eq!(store.prune(at(9), retention).await.unwrap(), Pruned { runs: 2, findings: 10 });
+        assert_eq!(store.prune(TENANT, at(9), retention).await.unwrap(), Pruned { runs: 2, findings: 10 });
         assert_eq!(left(&store, TENANT).await, ["d", "c", under_way.run_id()]);
         assert_eq!(left(&store, "team-b").await, ["a"]);
-        assert_eq!(store.prune(at(9), retention).await.unwrap(), Pruned::default());
+        assert_eq!(store.prune(TENANT, at(9), retention).await.unwrap(), Pruned::default());
     }
 
     async fn more_runs_than_are_chosen_at_a_time_are_pruned(bed) {
@@ -59,7 +61,7 @@ on_both! {
             drop(store.record(TENANT, start(&format!("r{n}"), n)).await.unwrap());
         }
         let retention = Retention { max_age: Duration::from_secs(10), ..FOREVER };
-        assert_eq!(store.prune(at(130), retention).await.unwrap(), Pruned { runs: 120, findings: 0 });
+        assert_eq!(store.prune(TENANT, at(130), retention).await.unwrap(), Pruned { runs: 120, findings: 0 });
         assert_eq!(rows(&store).await[0], 10);
     }
 
@@ -69,7 +71,7 @@ on_both! {
         sqlx::query("UPDATE tagwarden_runs SET state = 'pruned'").execute(store.pool()).await.unwrap();
         assert_eq!(left(&store, TENANT).await, [""; 0]);
         assert!(store.run(TENANT, "r1").await.is_err() && store.coverage(TENANT, "r1").await.is_err());
-        assert_eq!(store.prune(at(1), FOREVER).await.unwrap(), Pruned { runs: 1, findings: 30 });
+        assert_eq!(store.prune(TENANT, at(1), FOREVER).await.unwrap(), Pruned { runs: 1, findings: 30 });
         assert_eq!(rows(&store).await, [0; 4]);
     }
 
@@ -83,8 +85,8 @@ on_both! {
         let retention = Retention { max_age: Duration::from_secs(100), max_runs: 1 };
         let (_, first, second) = tokio::join!(
             record(&store, TENANT, start("new", 1000), &found),
-            store.prune(at(1001), retention),
-            elsewhere.prune(at(1001), retention),
+            store.prune(TENANT, at(1001), retention),
+            elsewhere.prune(TENANT, at(1001), retention),
         );
         let (first, second) = (first.unwrap(), second.unwrap());
         assert_eq!((first.runs + second.runs, first.findings + second.findings), (20, 3000));
@@ -97,7 +99,7 @@ on_both! {
         let mut recorder = store.record(TENANT, start("r1", 0)).await.unwrap();
         stream(&mut recorder, &findings(640)).await;
         let retention = Retention { max_age: Duration::from_secs(1), ..FOREVER };
-        assert_eq!(store.prune(at(10), retention).await.unwrap().runs, 1);
+        assert_eq!(store.prune(TENANT, at(10), retention).await.unwrap().runs, 1);
         let over = Err(StoreError::NotRunning("r1".into()));
         assert_eq!(recorder.findings(&findings(200)).await, over);
         assert_eq!(recorder.finish(&report("r1", 9, &[])).await, over);
