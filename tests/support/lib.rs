@@ -1,1 +1,6 @@
-//! x
+//! Real servers for tests and the demo.
+
+mod child;
+pub mod estate;
+pub mod faults;
+pub mod moto;
