@@ -5,6 +5,8 @@ mod policy;
 mod registry;
 mod scan;
 
+pub use scan::TENANT;
+
 use tagwarden_aws::AwsError;
 use tagwarden_store::StoreError;
 

@@ -1,12 +1,15 @@
 //! `tagwarden scan`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tagwarden_app::scan::{Bounds, Progress, ScanError, ScanRequest, scan};
-use tagwarden_core::report::ScanReport;
+use tagwarden_core::policy::Requested;
 use tagwarden_core::registry::Registry;
+use tagwarden_core::report::ScanReport;
+use tagwarden_core::scope::Scope;
 use tagwarden_store::{Retention, RunRecorder, RunStart, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +30,7 @@ const BELOW: u8 = 1;
 const ABORTED: i32 = 130;
 
 /// The tenant of one-shot commands.
-pub(super) const TENANT: &str = "default";
+pub const TENANT: &str = "default";
 
 pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Failure> {
     let chosen = input::choose(flags, &registry)?;
@@ -83,9 +86,36 @@ fn request(flags: &Scan, chosen: Chosen, registry: &Arc<Registry>, started_at: T
 async fn open_store(flags: &Scan, now: Timestamp) -> Result<Option<Store>, Failure> {
     let Some(url) = &flags.store else { return Ok(None) };
     let store = Store::open(url).await?;
-    let max_age = SignedDuration::from_hours(i64::from(flags.keep_days) * 24);
+    let max_age = Duration::from_secs(u64::from(flags.keep_days) * 24 * 3600);
     store.prune(now, Retention { max_age, max_runs: flags.keep_runs }).await?;
     Ok(Some(store))
+}
+
+async fn record(store: &Store, request: &ScanRequest, started_at: Timestamp) -> Result<RunRecorder, Failure> {
+    let scope = scope(request);
+    let start = RunStart {
+        run_id: request.run_id.clone(),
+        policy_name: request.policy.name().to_string(),
+        policy_revision: request.policy.revision().to_string(),
+        trigger: "command".into(),
+        scope_digest: scope.digest(),
+        scope: serde_json::to_value(&scope).map_err(std::io::Error::from)?,
+        started_at,
+    };
+    Ok(store.record(TENANT, start).await?)
+}
+
+fn scope(request: &ScanRequest) -> Scope {
+    let ids = request.accounts.iter().filter_map(|account| account.account_id.as_ref());
+    let types = match &request.types {
+        Requested::All => BTreeSet::new(),
+        Requested::Types(types) => types.iter().map(|id| request.registry.row(*id).name.to_string()).collect(),
+    };
+    Scope {
+        accounts: ids.map(ToString::to_string).collect(),
+        regions: request.regions.iter().cloned().collect(),
+        resource_types: types,
+    }
 }
 
 /// What a report says, as an exit status.

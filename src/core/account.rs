@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn twelve_digits_and_nothing_else() {
         assert_eq!("012345678901".parse::<AccountId>().unwrap().as_str(), "012345678901");
-        for bad in ["", "1234", "1234567890123", "12345678901a", " 23456789012", "１２３４５６７８９０１２"] {
+        for bad in ["", "1234", "1234567890123", "12345678901a", " 23456789012", "１２３４５６７８９０１２"]
+        {
             assert!(bad.parse::<AccountId>().is_err(), "{bad:?} was accepted");
         }
     }

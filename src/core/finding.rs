@@ -1,5 +1,7 @@
 //! What can be wrong with the tags of a resource.
 
+mod message;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -6,15 +6,16 @@
 //! only because of what it was given.
 
 pub mod account;
-// pub mod arn;
+pub mod arn;
 pub mod coverage;
 pub mod finding;
-// pub mod iam;
-// pub mod intern;
-// pub mod judge;
+pub mod iam;
+pub mod intern;
+pub mod judge;
 pub mod listing;
-// pub mod policy;
+pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod scope;
 pub mod tally;

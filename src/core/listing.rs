@@ -56,3 +56,82 @@ fn listings(registry: &Registry, types: &[TypeId]) -> Vec<Listing> {
     }
     listings
 }
+
+/// The resource type filters with which the tagging API returns the resources of these types, sorted and
+/// without repetition. They may let in resources of other types, which their ARNs give away.
+pub fn tagging_filters<'a>(registry: &'a Registry, types: &[TypeId]) -> Vec<&'a str> {
+    let mut filters: Vec<&str> =
+        types.iter().filter_map(|id| registry.row(*id).tagging_filter.as_deref()).collect();
+    filters.sort_unstable();
+    filters.dedup();
+    filters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(registry: &Registry, names: &[&str]) -> Vec<TypeId> {
+        names.iter().map(|name| registry.id(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn each_type_is_listed_once_where_it_lives_and_the_tagging_api_is_asked_once() {
+        let registry = Registry::builtin();
+        let id = |name: &str| registry.id(name).unwrap();
+        let types = ids(
+            &registry,
+            &[
+                "iam:role",
+                "kms:key",
+                "s3:bucket",
+                "route53:hostedzone",
+                "glue:table",
+                "ec2:instance",
+                "glue:job",
+            ],
+        );
+        let plan = plan(&registry, &types);
+        assert_eq!(
+            plan.regional,
+            [
+                Listing::Native(id("ec2:instance")),
+                Listing::Native(id("s3:bucket")),
+                Listing::Impossible(id("glue:table")),
+                Listing::Tagged(ids(&registry, &["glue:job", "kms:key"])),
+            ]
+        );
+        assert_eq!(
+            plan.global,
+            [Listing::Impossible(id("iam:role")), Listing::Tagged(ids(&registry, &["route53:hostedzone"]))]
+        );
+    }
+
+    #[test]
+    fn every_type_is_in_exactly_one_listing() {
+        let registry = Registry::builtin();
+        let mut types: Vec<TypeId> = registry.ids().collect();
+        types.extend(registry.ids());
+        types.reverse();
+        let plan = plan(&registry, &types);
+        let mut listed: Vec<TypeId> =
+            plan.regional.iter().chain(&plan.global).flat_map(Listing::types).copied().collect();
+        listed.sort_unstable();
+        assert_eq!(listed, registry.ids().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_types_need_no_listing() {
+        assert_eq!(plan(&Registry::builtin(), &[]), ListingPlan::default());
+    }
+
+    #[test]
+    fn filters_are_few_enough_for_one_request() {
+        let registry = Registry::builtin();
+        let all: Vec<TypeId> = registry.ids().collect();
+        let filters = tagging_filters(&registry, &all);
+        assert_eq!(filters.len(), 52);
+        let twice = ids(&registry, &["s3:bucket", "iam:role", "rds:db", "s3:bucket"]);
+        assert_eq!(tagging_filters(&registry, &twice), ["rds:db", "s3"]);
+    }
+}

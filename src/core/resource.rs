@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::registry::TypeId;
 
-/// The name under which resources without a home region are filed (IAM, Route 53, CloudFront).
+/// The name under which resources without a home region are filed (IAM, Route 53, `CloudFront`).
 pub const GLOBAL: &str = "global";
 
 /// One tag as the cloud gave it.

@@ -1,1 +1,28 @@
-//! The store.
+//! The store: past runs, their counts, their coverage and their findings, in SQLite or PostgreSQL.
+//!
+//! One set of SQL texts serves both databases; `connection.rs` is the only file that knows which one is
+//! underneath. Every row, key and query carries its tenant, so what belongs to another tenant is simply not found.
+//! Findings stream in through a [`RunRecorder`] and out page by page, so memory never grows with the estate, and
+//! a run shows results only once its report is in. The store reads no clock: every instant is an argument.
+
+mod bulk;
+mod connection;
+mod error;
+mod finding_row;
+mod history;
+mod location;
+mod migrations;
+mod record;
+mod results;
+mod retention;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use connection::Store;
+pub use error::StoreError;
+pub use history::{RunCursor, RunFilter, RunResults, RunState, RunSummary};
+pub use record::{RunRecorder, RunStart};
+pub use results::{FindingFilter, FindingsPage, MAX_PAGE, RunCounts};
+pub use retention::{Abandoned, Pruned, Retention};

@@ -1,6 +1,6 @@
 //! The collector: judges every page, counts, and passes findings on. The only one to touch the counters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -54,7 +54,7 @@ impl Collector {
     pub fn new<S>(request: &ScanRequest, surveys: &[Surveyed<S>], started_at: Timestamp) -> Self {
         let registry = Arc::clone(&request.registry);
         Self {
-            judge: Judge::new(Arc::clone(&request.policy), Arc::clone(&registry), started_at),
+            judge: Judge::new(Arc::clone(&request.policy), started_at),
             places: HashMap::new(),
             targets: surveys.iter().map(|survey| survey.target.clone()).collect(),
             ids: surveys.iter().map(|survey| survey.entered().map(|entered| entered.account_id.clone())).collect(),
@@ -134,7 +134,7 @@ impl Collector {
         let Some(account_id) = self.ids[account].clone() else { return Vec::new() };
         let labels = &self.targets[account].labels;
         let judge = &mut self.judge;
-        let place = *self
+        let place = self
             .places
             .entry((account, Arc::clone(region)))
             .or_insert_with(|| judge.place(&account_id, labels, region));
@@ -220,8 +220,8 @@ fn opening<S>(request: &ScanRequest, surveys: &[Surveyed<S>], started_at: Timest
         run_id: request.run_id.clone(),
         started_at,
         finished_at: started_at,
-        policy_name: request.policy.name().to_owned(),
-        policy_revision: request.policy.revision().to_owned(),
+        policy_name: request.policy.name().to_string(),
+        policy_revision: request.policy.revision().to_string(),
         accounts,
         summary: Tally::default(),
         by_account: BTreeMap::new(),

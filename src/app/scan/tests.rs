@@ -151,7 +151,7 @@ const TWO: &str = "222222222222";
 fn owner_required(registry: &Arc<Registry>) -> Arc<Policy> {
     let rule = TagRuleDraft { key: "Owner".into(), ..TagRuleDraft::default() };
     let draft = PolicyDraft { name: "test".into(), required_tags: vec![rule], ..PolicyDraft::default() };
-    Arc::new(compile(draft, registry).unwrap().policy)
+    Arc::new(compile(&draft, registry).unwrap().policy)
 }
 
 fn target(id: &str) -> AccountTarget {

@@ -1,0 +1,272 @@
+//! Listings: every page of a type, to the end.
+//!
+//! A lister is a loop over one paginated call that turns each page into resources at once, so that the SDK's wide
+//! structures never outlive their page. What is left out everywhere: resources that are gone or going (terminated
+//! and shutting-down instances, deleted NAT gateways, inactive ECS objects) and what another account owns and
+//! shares with this one (subnets, VPCs): its tags are not visible here, and it is counted where it lives.
+
+mod ec2;
+mod ecs;
+mod join;
+mod lambda;
+mod rds;
+mod s3;
+mod tagging;
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tagwarden_app::ports::{ListError, PageSender};
+use tagwarden_core::coverage::{CellState, Gap};
+use tagwarden_core::listing::Listing;
+use tagwarden_core::registry::{Registry, TypeId};
+use tagwarden_core::resource::{GLOBAL, Resource, Tag, Tags};
+
+use crate::client::{Clients, RegionClients};
+use crate::limits::Api;
+use crate::refusal::{Call, Kind, Refusal};
+use crate::session::Account;
+
+/// Sends all resources of a listing, in pages.
+pub(crate) async fn list(
+    account: &Account,
+    listing: &Listing,
+    region: &Arc<str>,
+    pages: &PageSender,
+) -> Result<(), ListError> {
+    let in_force = account.in_force().await;
+    let endpoint_region = if &**region == GLOBAL { global_region(&account.partition) } else { Arc::clone(region) };
+    let run = Run {
+        account,
+        clients: in_force.clients.region(&endpoint_region),
+        all_clients: Arc::clone(&in_force.clients),
+        region: endpoint_region,
+        pages,
+        unread: Mutex::new(None),
+    };
+    let listed = match listing {
+        Listing::Native(id) => native(&run, *id).await,
+        Listing::Tagged(ids) => tagging::list(&run, ids, &**region == GLOBAL).await,
+        Listing::Impossible(id) => Err(unsupported(run.registry(), *id).into()),
+    };
+    match listed {
+        // The receiver has gone: nobody is waiting for the rest.
+        Err(Stop::Closed) => Ok(()),
+        Ok(()) => run.into_unread().map_or(Ok(()), |gap| Err(ListError { gap, restart: false })),
+        Err(Stop::Refused(refusal)) => {
+            let restart = match refusal.kind {
+                Kind::Expired => account.renew(&in_force).await,
+                Kind::StaleToken => true,
+                _ => false,
+            };
+            Err(ListError { gap: refusal.gap(), restart })
+        }
+    }
+}
+
+/// Where the global services of a partition answer.
+fn global_region(partition: &str) -> Arc<str> {
+    match partition {
+        "aws-cn" => "cn-north-1",
+        "aws-us-gov" => "us-gov-west-1",
+        _ => "us-east-1",
+    }
+    .into()
+}
+
+async fn native(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
+    let name = Arc::clone(&run.registry().row(id).name);
+    match &*name {
+        "ec2:instance" => ec2::instances(run, id).await,
+        "ec2:volume" => ec2::volumes(run, id).await,
+        "ec2:snapshot" => ec2::snapshots(run, id).await,
+        "ec2:elastic-ip" => ec2::elastic_ips(run, id).await,
+        "ec2:natgateway" => ec2::nat_gateways(run, id).await,
+        "ec2:vpc" => ec2::vpcs(run, id).await,
+        "ec2:subnet" => ec2::subnets(run, id).await,
+        "ec2:security-group" => ec2::security_groups(run, id).await,
+        "rds:db" => rds::instances(run, id).await,
+        "rds:cluster" => rds::clusters(run, id).await,
+        "s3:bucket" => s3::buckets(run, id).await,
+        "lambda:function" => lambda::functions(run, id).await,
+        "ecs:cluster" => ecs::clusters(run, id).await,
+        "ecs:service" => ecs::services(run, id).await,
+        "ecs:task-definition" => ecs::task_definitions(run, id).await,
+        _ => Err(unsupported(run.registry(), id).into()),
+    }
+}
+
+fn unsupported(registry: &Registry, id: TypeId) -> Refusal {
+    let name = &registry.row(id).name;
+    Refusal::new(Kind::Unsupported, format!("nothing can list {name} yet: leave it out of the request or the policy"))
+}
+
+/// Why a listing goes no further.
+#[derive(Debug)]
+enum Stop {
+    /// AWS refused.
+    Refused(Refusal),
+    /// Nobody takes the pages any more.
+    Closed,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// A listing under way.
+struct Run<'a> {
+    account: &'a Account,
+    clients: Arc<RegionClients>,
+    all_clients: Arc<Clients>,
+    /// The region that is asked; never `global`.
+    region: Arc<str>,
+    pages: &'a PageSender,
+    /// Why tags of some resources could not be read; the first reason counts.
+    unread: Mutex<Option<Gap>>,
+}
+
+/// The answer of a paginated call: what was on the page, and where the next one starts.
+struct Page<T> {
+    items: Vec<T>,
+    next: Option<String>,
+}
+
+impl Run<'_> {
+    fn registry(&self) -> &Registry {
+        &self.account.shared.settings.registry
+    }
+
+    /// Makes a call, within the rate limit of its API. The future must not have been polled before.
+    async fn call<O, E>(
+        &self,
+        api: Api,
+        action: &str,
+        sent: impl Future<Output = Result<O, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<O, Refusal>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        self.account.shared.limits.bucket(&self.account.id, &self.region, api).until_ready().await;
+        let call = Call { action, region: &self.region, endpoint: self.all_clients.endpoint() };
+        // Boxed: the futures of the SDK are several kilobytes wide, and dozens wait at a time.
+        Box::pin(sent).await.map_err(|error| Refusal::of(call, &error))
+    }
+
+    /// Asks for page after page and hands each to `take`, to the end.
+    async fn pages<T, Ask, Asked, Take, Taken>(&self, mut ask: Ask, mut take: Take) -> Result<(), Stop>
+    where
+        T: Send,
+        Ask: FnMut(Option<String>) -> Asked + Send,
+        Asked: Future<Output = Result<Page<T>, Refusal>> + Send,
+        Take: FnMut(Vec<T>) -> Taken + Send,
+        Taken: Future<Output = Result<(), Stop>> + Send,
+    {
+        let mut token = None;
+        loop {
+            let page = ask(token.clone()).await?;
+            take(page.items).await?;
+            // Some APIs end with an empty token instead of none.
+            let next = page.next.filter(|next| !next.is_empty());
+            if next.is_none() {
+                return Ok(());
+            }
+            if next == token {
+                let cause = format!("a listing in {} answered the same page token twice", self.region);
+                return Err(Refusal::new(Kind::Failed, cause).into());
+            }
+            token = next;
+        }
+    }
+
+    /// Asks for page after page of resources and sends each.
+    async fn send_pages<Ask, Asked>(&self, ask: Ask) -> Result<(), Stop>
+    where
+        Ask: FnMut(Option<String>) -> Asked + Send,
+        Asked: Future<Output = Result<Page<Resource>, Refusal>> + Send,
+    {
+        self.pages(ask, |page| self.send(page)).await
+    }
+
+    /// Sends a page; waits while those before are being judged.
+    async fn send(&self, page: Vec<Resource>) -> Result<(), Stop> {
+        if page.is_empty() {
+            return Ok(());
+        }
+        self.pages.send(page).await.map_err(|_| Stop::Closed)
+    }
+
+    /// A resource whose ARN is made from its type's template.
+    fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Resource {
+        let arn = arn(&self.registry().row(type_id).arn, &self.account.partition, &self.region, self.owner(), &id);
+        self.resource_with_arn(type_id, arn, id, tags)
+    }
+
+    fn resource_with_arn(&self, type_id: TypeId, arn: String, id: String, tags: Tags) -> Resource {
+        Resource { arn, id, type_id, region: Arc::clone(&self.region), tags }
+    }
+
+    fn owner(&self) -> &str {
+        self.account.id.as_str()
+    }
+
+    /// Whether this account owns what carries this owner id. Where AWS does not tell, it does.
+    fn owns(&self, owner_id: Option<&str>) -> bool {
+        owner_id.is_none_or(|id| id == self.owner())
+    }
+
+    /// Notes that something of this listing could not be read.
+    fn note(&self, state: CellState, cause: String) {
+        self.unread.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Gap { state, cause });
+    }
+
+    fn into_unread(self) -> Option<Gap> {
+        self.unread.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Fills a template of the registry. Types that are listed natively have one placeholder besides the well-known.
+fn arn(template: &str, partition: &str, region: &str, account: &str, id: &str) -> String {
+    let mut arn = String::with_capacity(template.len() + id.len());
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        arn.push_str(before);
+        arn.push_str(match name {
+            "partition" => partition,
+            "region" => region,
+            "account" => account,
+            _ => id,
+        });
+        rest = after;
+    }
+    arn.push_str(rest);
+    arn
+}
+
+/// Tags as the services give them, moved.
+fn tags<T>(list: Option<Vec<T>>, split: impl Fn(T) -> (Option<String>, Option<String>)) -> Tags {
+    let pairs = list.unwrap_or_default().into_iter().map(split);
+    Tags::Read(pairs.filter_map(|(key, value)| Some(Tag { key: key?, value: value.unwrap_or_default() })).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arns_are_made_from_templates() {
+        for (template, id, expected) in [
+            ("arn:{partition}:ec2:{region}:{account}:instance/{id}", "i-1", "arn:aws-cn:ec2:cn-north-1:1234:instance/i-1"),
+            ("arn:{partition}:s3:::{id}", "logs", "arn:aws-cn:s3:::logs"),
+            ("arn:{partition}:ecs:{region}:{account}:task-definition/{:id}", "a:3", "arn:aws-cn:ecs:cn-north-1:1234:task-definition/a:3"),
+        ] {
+            assert_eq!(arn(template, "aws-cn", "cn-north-1", "1234", id), expected);
+        }
+    }
+}

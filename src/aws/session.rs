@@ -1,0 +1,278 @@
+//! One account, entered: its credentials, and what is known about it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_sts::operation::assume_role::AssumeRoleOutput;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use tagwarden_app::ports::{Access, AccountTarget, AssumedRole, ExternalId, ListError, PageSender, Session};
+use tagwarden_core::account::AccountId;
+use tagwarden_core::coverage::Gap;
+use tagwarden_core::listing::Listing;
+use tokio::sync::{OnceCell, RwLock};
+
+use crate::client::{Clients, identity_cache, sts};
+use crate::inventory::Shared;
+use crate::limits::Api;
+use crate::list;
+use crate::refusal::{Call, Kind, Refusal};
+
+/// How often credentials that expired on the way are replaced. Once: if fresh ones are refused as well, asking for
+/// more of them helps nobody.
+const RENEWALS_MAX: u32 = 1;
+
+/// An account that was entered. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct AwsSession {
+    account: Arc<Account>,
+}
+
+/// What is known of an account, and how to speak to it.
+#[derive(Debug)]
+pub(crate) struct Account {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: AccountId,
+    /// `aws`, `aws-cn`, `aws-us-gov`: the second part of every ARN.
+    pub(crate) partition: String,
+    access: Access,
+    home: Arc<str>,
+    credentials: RwLock<InForce>,
+    regions: OnceCell<Vec<Arc<str>>>,
+}
+
+/// The credentials in force: the clients that use them, and how often they were renewed.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) clients: Arc<Clients>,
+    renewals: u32,
+}
+
+impl AwsSession {
+    /// Enters an account and makes sure that it is the one meant.
+    pub(crate) async fn enter(
+        shared: Arc<Shared>,
+        ambient: &SdkConfig,
+        target: &AccountTarget,
+    ) -> Result<Self, Refusal> {
+        let config = configuration(&shared, ambient, &target.access);
+        let home: Arc<str> = config.region().map_or("us-east-1", |region| region.as_ref()).into();
+        let clients = Arc::new(Clients::new(config, Arc::clone(&shared.counter)));
+        let caller = whoami(&clients, &home).await?;
+        if let Some(meant) = target.account_id.as_ref().filter(|meant| **meant != caller.account) {
+            let cause = format!(
+                "the credentials lead into account {}, but {meant} was meant: check the profile, the keys or the role",
+                caller.account
+            );
+            return Err(Refusal::new(Kind::Failed, cause));
+        }
+        let account = Account {
+            shared,
+            id: caller.account,
+            partition: caller.partition,
+            access: target.access.clone(),
+            home,
+            credentials: RwLock::new(InForce { clients, renewals: 0 }),
+            regions: OnceCell::new(),
+        };
+        Ok(Self { account: Arc::new(account) })
+    }
+}
+
+impl Session for AwsSession {
+    fn account_id(&self) -> &AccountId {
+        &self.account.id
+    }
+
+    fn default_region(&self) -> Arc<str> {
+        Arc::clone(&self.account.home)
+    }
+
+    async fn regions(&self) -> Result<Vec<Arc<str>>, Gap> {
+        let regions = self.account.regions.get_or_try_init(|| enabled_regions(&self.account)).await;
+        regions.cloned().map_err(|refusal| refusal.gap())
+    }
+
+    async fn list(&self, listing: &Listing, region: &Arc<str>, pages: &PageSender) -> Result<(), ListError> {
+        list::list(&self.account, listing, region, pages).await
+    }
+}
+
+impl Account {
+    /// The credentials in force, to be kept for the length of a listing.
+    pub(crate) async fn in_force(&self) -> InForce {
+        self.credentials.read().await.clone()
+    }
+
+    /// Replaces credentials that AWS called expired, unless somebody else did meanwhile. Whether there are newer
+    /// ones to try now.
+    pub(crate) async fn renew(&self, expired: &InForce) -> bool {
+        let mut current = self.credentials.write().await;
+        if current.renewals > expired.renewals {
+            return true;
+        }
+        if current.renewals >= RENEWALS_MAX {
+            return false;
+        }
+        tracing::info!(account = %self.id, "credentials expired, entering again");
+        let ambient = self.shared.ambient().await;
+        let config = configuration(&self.shared, &ambient, &self.access);
+        let clients = Arc::new(Clients::new(config, Arc::clone(&self.shared.counter)));
+        *current = InForce { clients, renewals: current.renewals + 1 };
+        true
+    }
+}
+
+/// The configuration of an account: the process's own, or with credentials that come from assuming a role, cached
+/// once for the whole account.
+fn configuration(shared: &Shared, ambient: &SdkConfig, access: &Access) -> SdkConfig {
+    let Access::AssumeRole(role) = access else { return ambient.clone() };
+    let sts_region = role.sts_region.clone().map(Region::new).or_else(|| ambient.region().cloned());
+    let mut config = ambient.to_builder().region(sts_region).build();
+    for arn in role.chain.iter().chain([&role.role_arn]) {
+        let external_id = role.external_id.as_ref().filter(|_| *arn == role.role_arn);
+        let hop = Hop::new(sts(&config, &shared.counter), arn, external_id, role);
+        config = config
+            .into_builder()
+            .credentials_provider(SharedCredentialsProvider::new(hop))
+            // A cache of its own: resolving a hop resolves the hop before.
+            .identity_cache(identity_cache())
+            .build();
+    }
+    config.into_builder().region(ambient.region().cloned()).build()
+}
+
+/// One role on the way into an account.
+struct Hop {
+    sts: aws_sdk_sts::Client,
+    role_arn: String,
+    external_id: Option<ExternalId>,
+    session_name: String,
+    session_duration_seconds: u16,
+}
+
+impl fmt::Debug for Hop {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Hop").field("role_arn", &self.role_arn).finish_non_exhaustive()
+    }
+}
+
+impl Hop {
+    fn new(sts: aws_sdk_sts::Client, role_arn: &str, external_id: Option<&ExternalId>, role: &AssumedRole) -> Self {
+        Self {
+            sts,
+            role_arn: role_arn.to_owned(),
+            external_id: external_id.cloned(),
+            session_name: role.session_name.clone(),
+            session_duration_seconds: role.session_duration_seconds,
+        }
+    }
+
+    async fn assume(&self) -> Result<Credentials, Refusal> {
+        let sent = self
+            .sts
+            .assume_role()
+            .role_arn(&self.role_arn)
+            .set_external_id(self.external_id.as_ref().map(|id| id.0.clone()))
+            .role_session_name(&self.session_name)
+            .duration_seconds(i32::from(self.session_duration_seconds))
+            .send();
+        match sent.await {
+            Ok(output) => credentials(output).ok_or_else(|| {
+                Refusal::new(Kind::Failed, format!("sts:AssumeRole answered without credentials for {}", self.role_arn))
+            }),
+            Err(error) => Err(self.explain(error.code(), Refusal::of(self.call(), &error))),
+        }
+    }
+
+    fn call(&self) -> Call<'_> {
+        let region = self.sts.config().region().map_or("", |region| region.as_ref());
+        Call { action: "sts:AssumeRole", region, endpoint: None }
+    }
+
+    /// A refusal of STS itself says nothing about what to do; one from further down does already.
+    fn explain(&self, code: Option<&str>, refusal: Refusal) -> Refusal {
+        match code {
+            Some(code) if refusal.kind == Kind::Denied && code.starts_with("AccessDenied") => Refusal::new(
+                Kind::Denied,
+                format!(
+                    "could not assume {} ({code}): check that it exists, that its trust policy names the caller as \
+                     principal, and that the ExternalId is the one it asks for",
+                    self.role_arn
+                ),
+            ),
+            _ => refusal,
+        }
+    }
+}
+
+impl ProvideCredentials for Hop {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async { self.assume().await.map_err(CredentialsError::provider_error) })
+    }
+}
+
+fn credentials(output: AssumeRoleOutput) -> Option<Credentials> {
+    let issued = output.credentials?;
+    let expiry = issued.expiration.try_into().ok()?;
+    Some(
+        Credentials::builder()
+            .access_key_id(issued.access_key_id)
+            .secret_access_key(issued.secret_access_key)
+            .session_token(issued.session_token)
+            .expiry(expiry)
+            .provider_name("AssumeRole")
+            .build(),
+    )
+}
+
+/// Whom AWS takes us for.
+struct Caller {
+    account: AccountId,
+    partition: String,
+}
+
+async fn whoami(clients: &Clients, region: &Arc<str>) -> Result<Caller, Refusal> {
+    let call = Call { action: "sts:GetCallerIdentity", region, endpoint: clients.endpoint() };
+    let sent = clients.region(region).sts().get_caller_identity().send().await;
+    let identity = sent.map_err(|error| Refusal::of(call, &error))?;
+    let account = identity.account.as_deref().unwrap_or_default().parse();
+    let account = account.map_err(|error| {
+        Refusal::new(Kind::Failed, format!("sts:GetCallerIdentity did not tell the account: {error}"))
+    })?;
+    let partition = identity.arn.as_deref().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned();
+    Ok(Caller { account, partition })
+}
+
+/// The regions that are on by default or were opted into, sorted.
+async fn enabled_regions(account: &Account) -> Result<Vec<Arc<str>>, Refusal> {
+    let clients = account.in_force().await.clients;
+    account.shared.limits.bucket(&account.id, &account.home, Api::Ec2).until_ready().await;
+    let opted_in = aws_sdk_ec2::types::Filter::builder()
+        .name("opt-in-status")
+        .values("opt-in-not-required")
+        .values("opted-in")
+        .build();
+    let call = Call { action: "ec2:DescribeRegions", region: &account.home, endpoint: clients.endpoint() };
+    let sent = clients.region(&account.home).ec2().describe_regions().filters(opted_in).send().await;
+    let output = sent.map_err(|error| Refusal::of(call, &error))?;
+    let named = output.regions.unwrap_or_default().into_iter();
+    let mut regions: Vec<Arc<str>> = named
+        // Endpoints that ignore the filter still say which ones are off.
+        .filter(|region| region.opt_in_status.as_deref() != Some("not-opted-in"))
+        .filter_map(|region| region.region_name)
+        .map(Arc::from)
+        .collect();
+    regions.sort_unstable();
+    regions.dedup();
+    if regions.is_empty() {
+        return Err(Refusal::new(Kind::Failed, "ec2:DescribeRegions answered with no region at all"));
+    }
+    Ok(regions)
+}
