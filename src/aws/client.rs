@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
 use aws_config::{Region, SdkConfig};
-use aws_smithy_runtime::client::identity::SharedIdentityCache;
 use aws_smithy_runtime::client::retries::RetryPartition;
+use aws_smithy_runtime_api::client::identity::SharedIdentityCache;
 use aws_types::service_config::ServiceConfigKey;
 
 use crate::traffic::{Counter, Counting};
@@ -128,7 +128,11 @@ impl RegionClients {
     }
 
     fn has_own_s3_endpoint(&self) -> bool {
-        let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+        let key = ServiceConfigKey::builder()
+            .service_id("S3")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build();
         let for_s3 = || Some(self.config.service_config()?.load_config(key.ok()?)).flatten();
         self.config.endpoint_url().is_some() || for_s3().is_some()
     }

@@ -8,7 +8,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
 use aws_smithy_runtime_api::client::http::{
-    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
+    SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -65,7 +66,9 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, AwsError> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&bytes) {
         let certificate = certificate.map_err(|error| refused(format!("not a PEM file: {error}")))?;
-        roots.add(certificate).map_err(|error| refused(format!("certificate {}: {error}", roots.len() + 1)))?;
+        roots
+            .add(certificate)
+            .map_err(|error| refused(format!("certificate {}: {error}", roots.len() + 1)))?;
     }
     if roots.is_empty() {
         return Err(refused("no `BEGIN CERTIFICATE` in it".to_owned()));
@@ -87,7 +90,9 @@ impl HttpClient for WholeAnswers {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        SharedHttpConnector::new(WholeAnswersConnector { inner: self.inner.http_connector(settings, components) })
+        SharedHttpConnector::new(WholeAnswersConnector {
+            inner: self.inner.http_connector(settings, components),
+        })
     }
 }
 

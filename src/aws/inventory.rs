@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::app_name::AppName;
-use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use tagwarden_app::ports::{AccountTarget, Inventory, Traffic};
 use tagwarden_core::coverage::Gap;
 use tagwarden_core::registry::Registry;
@@ -120,8 +120,12 @@ impl AwsInventory {
     /// Makes the adapter ready. Nothing is sent to AWS yet, except by a credential chain that needs it.
     pub async fn connect(settings: AwsSettings) -> Result<Self, AwsError> {
         let http = shared_client(settings.ca_bundle.as_deref())?;
-        let shared =
-            Arc::new(Shared { settings, http, limits: Limits::default(), counter: Arc::new(Counter::default()) });
+        let shared = Arc::new(Shared {
+            settings,
+            http,
+            limits: Limits::default(),
+            counter: Arc::new(Counter::default()),
+        });
         let ambient = shared.ambient().await;
         Ok(Self { shared, ambient })
     }
@@ -131,7 +135,9 @@ impl Inventory for AwsInventory {
     type Session = AwsSession;
 
     async fn enter(&self, target: &AccountTarget) -> Result<AwsSession, Gap> {
-        AwsSession::enter(Arc::clone(&self.shared), &self.ambient, target).await.map_err(|refusal| refusal.gap())
+        AwsSession::enter(Arc::clone(&self.shared), &self.ambient, target)
+            .await
+            .map_err(|refusal| refusal.gap())
     }
 
     fn traffic(&self) -> Traffic {

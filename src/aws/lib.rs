@@ -18,8 +18,10 @@ mod session;
 mod traffic;
 mod whole;
 
-#[cfg(test)]
-mod stub;
-
 pub use inventory::{AwsError, AwsInventory, AwsSettings};
 pub use session::AwsSession;
+
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! Token buckets per account, region and API, a little below what AWS refills: a scan that never runs into a
-//! limit is faster than one that is refused and retries, and leaves room for the account's own work.
+//! limit is faster than one that is refused and retries, and leaves room for the account's own work. STS has none:
+//! two calls an account stay far below the hundreds a second that it allows.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -20,7 +21,6 @@ pub(crate) enum Api {
     Lambda,
     Ecs,
     Tagging,
-    Sts,
 }
 
 impl Api {
@@ -33,7 +33,6 @@ impl Api {
             Self::S3 => (100, 50),
             Self::Lambda | Self::Tagging => (15, 15),
             Self::Ecs => (50, 20),
-            Self::Sts => (200, 200),
         }
     }
 
@@ -76,7 +75,8 @@ mod tests {
     #[test]
     fn accounts_regions_and_apis_do_not_share() {
         let limits = Limits::default();
-        let (one, two): (AccountId, AccountId) = ("111111111111".parse().unwrap(), "222222222222".parse().unwrap());
+        let (one, two): (AccountId, AccountId) =
+            ("111111111111".parse().unwrap(), "222222222222".parse().unwrap());
         let (ireland, ohio): (Arc<str>, Arc<str>) = ("eu-west-1".into(), "us-east-2".into());
         assert!(burst(&limits.bucket(&one, &ireland, Api::Lambda)) >= 15);
         assert!(limits.bucket(&one, &ireland, Api::Lambda).check().is_err());

@@ -98,20 +98,31 @@ where
         SdkError::TimeoutError(_) => Some(timed_out()),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             let host = host(call);
-            Some(Refusal::new(Kind::TimedOut, format!("{action}: no connection to {host} in time; {CHECK_NETWORK}")))
+            Some(Refusal::new(
+                Kind::TimedOut,
+                format!("{action}: no connection to {host} in time; {CHECK_NETWORK}"),
+            ))
         }
         SdkError::DispatchFailure(failure) => {
-            let reason = failure.as_connector_error().map_or_else(|| root(error), |inner| root::<ConnectorError>(inner));
+            let reason = failure
+                .as_connector_error()
+                .map_or_else(|| root(error), |inner| root::<ConnectorError>(inner));
             let host = host(call);
-            Some(Refusal::new(Kind::Failed, format!("{action}: cannot reach {host} ({reason}); {CHECK_NETWORK}")))
+            Some(Refusal::new(
+                Kind::Failed,
+                format!("{action}: cannot reach {host} ({reason}); {CHECK_NETWORK}"),
+            ))
         }
-        SdkError::ResponseError(_) if error.raw_response().is_some_and(|answer| answer.status().is_success()) => {
+        SdkError::ResponseError(_)
+            if error.raw_response().is_some_and(|answer| answer.status().is_success()) =>
+        {
             let reason = root(error);
             Some(Refusal::new(Kind::Failed, format!("{action} in {region}: no complete answer ({reason})")))
         }
-        SdkError::ConstructionFailure(_) => {
-            Some(Refusal::new(Kind::Failed, format!("{action} in {region} could not be sent: {}", root(error))))
-        }
+        SdkError::ConstructionFailure(_) => Some(Refusal::new(
+            Kind::Failed,
+            format!("{action} in {region} could not be sent: {}", root(error)),
+        )),
         _ => None,
     }
 }
@@ -121,7 +132,9 @@ const CHECK_NETWORK: &str = "check the network, the proxy and AWS_ENDPOINT_URL";
 fn host(call: Call<'_>) -> String {
     match call.endpoint {
         Some(endpoint) => without_credentials(endpoint),
-        None => format!("the {} endpoint of {}", call.action.split(':').next().unwrap_or_default(), call.region),
+        None => {
+            format!("the {} endpoint of {}", call.action.split(':').next().unwrap_or_default(), call.region)
+        }
     }
 }
 
@@ -147,14 +160,20 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
     let kind = kind_of(code, status);
     let cause = match kind {
         Kind::Denied if code.is_some_and(is_unknown_key) => {
-            format!("{action} in {region}: AWS does not know the credentials ({what}); check AWS_PROFILE or the keys")
+            format!(
+                "{action} in {region}: AWS does not know the credentials ({what}); check AWS_PROFILE or the keys"
+            )
         }
         Kind::Denied => format!("{action} was denied in {region} ({what}): add {action} to the role"),
         Kind::Throttled => {
-            format!("{action} was throttled in {region} ({what}) after all retries: scan again later or less at once")
+            format!(
+                "{action} was throttled in {region} ({what}) after all retries: scan again later or less at once"
+            )
         }
         Kind::TimedOut => format!("{action} got no answer in time in {region} ({what})"),
-        Kind::Expired => format!("{action}: the credentials have expired ({what}); renew them, e.g. `aws sso login`"),
+        Kind::Expired => {
+            format!("{action}: the credentials have expired ({what}); renew them, e.g. `aws sso login`")
+        }
         Kind::StaleToken => format!("{action} in {region}: the page token has expired ({what})"),
         Kind::Unsupported => format!("{action} is not available in {region} ({what})"),
         Kind::Failed => format!("{action} failed in {region} ({what})"),
@@ -176,12 +195,21 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> Kind {
     match code {
         _ if is_throttle_code(code) => Kind::Throttled,
         "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" | "TokenRefreshRequired" => Kind::Expired,
-        "PaginationTokenExpiredException" | "InvalidNextToken" | "InvalidNextTokenException" | "InvalidPaginationToken"
-        | "ExpiredNextTokenException" | "InvalidMarker" => Kind::StaleToken,
-        "OptInRequired" | "SubscriptionRequiredException" | "UnknownEndpoint" | "InvalidAction" | "UnknownOperation"
-        | "UnknownOperationException" | "UnsupportedOperation" | "UnsupportedOperationException" | "RegionDisabledException" => {
-            Kind::Unsupported
-        }
+        "PaginationTokenExpiredException"
+        | "InvalidNextToken"
+        | "InvalidNextTokenException"
+        | "InvalidPaginationToken"
+        | "ExpiredNextTokenException"
+        | "InvalidMarker" => Kind::StaleToken,
+        "OptInRequired"
+        | "SubscriptionRequiredException"
+        | "UnknownEndpoint"
+        | "InvalidAction"
+        | "UnknownOperation"
+        | "UnknownOperationException"
+        | "UnsupportedOperation"
+        | "UnsupportedOperationException"
+        | "RegionDisabledException" => Kind::Unsupported,
         "RequestTimeout" | "RequestTimeoutException" => Kind::TimedOut,
         _ if is_unknown_key(code) || is_denial(code) => Kind::Denied,
         _ if matches!(status, Some(401 | 403)) => Kind::Denied,
@@ -245,7 +273,10 @@ fn is_unknown_key(code: &str) -> bool {
 fn of_credentials(error: &CredentialsError) -> Refusal {
     let chain = chain_text(error);
     if chain.contains("SSO") && (chain.contains("expired") || chain.contains("failed to load token")) {
-        return Refusal::new(Kind::Denied, "the SSO session has expired: run `aws sso login` for the profile in use");
+        return Refusal::new(
+            Kind::Denied,
+            "the SSO session has expired: run `aws sso login` for the profile in use",
+        );
     }
     match error {
         CredentialsError::CredentialsNotLoaded(_) => Refusal::new(
@@ -259,7 +290,10 @@ fn of_credentials(error: &CredentialsError) -> Refusal {
         ),
         other => Refusal::new(
             Kind::Failed,
-            format!("the AWS credentials could not be obtained ({}): check AWS_PROFILE and ~/.aws/config", root(other)),
+            format!(
+                "the AWS credentials could not be obtained ({}): check AWS_PROFILE and ~/.aws/config",
+                root(other)
+            ),
         ),
     }
 }
@@ -270,7 +304,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source()).take(CHAIN_LENGTH_MAX)
+    std::iter::successors(Some(error), |&error| error.source()).take(CHAIN_LENGTH_MAX)
 }
 
 fn chain_text(error: &(dyn Error + 'static)) -> String {
@@ -360,7 +394,8 @@ mod tests {
 
     #[test]
     fn a_denial_names_the_remedy() {
-        let metadata = ErrorMetadata::builder().code("UnauthorizedOperation").message("request id 1234").build();
+        let metadata =
+            ErrorMetadata::builder().code("UnauthorizedOperation").message("request id 1234").build();
         let refusal = Refusal::of(CALL, &Sdk::service_error(ServiceError(metadata), answer(403)));
         assert_eq!(
             refusal.cause,
@@ -376,8 +411,14 @@ mod tests {
         let refusal = Refusal::of(call, &Sdk::dispatch_failure(ConnectorError::io(refused.into())));
         assert_eq!(refusal.kind, Kind::Failed);
         assert!(refusal.cause.contains("http://127.0.0.1:9/x"), "{}", refusal.cause);
-        assert!(refusal.cause.contains("connection refused") && !refusal.cause.contains("secret"), "{}", refusal.cause);
-        for timeout in [Sdk::timeout_error("slow"), Sdk::dispatch_failure(ConnectorError::timeout("slow".into()))] {
+        assert!(
+            refusal.cause.contains("connection refused") && !refusal.cause.contains("secret"),
+            "{}",
+            refusal.cause
+        );
+        for timeout in
+            [Sdk::timeout_error("slow"), Sdk::dispatch_failure(ConnectorError::timeout("slow".into()))]
+        {
             assert_eq!(Refusal::of(call, &timeout).kind, Kind::TimedOut);
         }
         let cut = Sdk::response_error(crate::whole::CutShort { bytes: 5 }, answer(200));
@@ -386,7 +427,8 @@ mod tests {
 
     #[test]
     fn credentials_are_found_anywhere_in_the_chain() {
-        let in_connector = |error: CredentialsError| Sdk::dispatch_failure(ConnectorError::other(error.into(), None));
+        let in_connector =
+            |error: CredentialsError| Sdk::dispatch_failure(ConnectorError::other(error.into(), None));
         let none = Refusal::of(CALL, &in_connector(CredentialsError::not_loaded_no_source()));
         assert_eq!(none.kind, Kind::Denied);
         assert!(none.cause.contains("AWS_PROFILE") && none.cause.contains("aws sso login"), "{}", none.cause);

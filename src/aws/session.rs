@@ -39,6 +39,7 @@ pub(crate) struct Account {
     /// `aws`, `aws-cn`, `aws-us-gov`: the second part of every ARN.
     pub(crate) partition: String,
     access: Access,
+    ambient: SdkConfig,
     home: Arc<str>,
     credentials: RwLock<InForce>,
     regions: OnceCell<Vec<Arc<str>>>,
@@ -74,6 +75,7 @@ impl AwsSession {
             id: caller.account,
             partition: caller.partition,
             access: target.access.clone(),
+            ambient: ambient.clone(),
             home,
             credentials: RwLock::new(InForce { clients, renewals: 0 }),
             regions: OnceCell::new(),
@@ -118,8 +120,10 @@ impl Account {
             return false;
         }
         tracing::info!(account = %self.id, "credentials expired, entering again");
-        let ambient = self.shared.ambient().await;
-        let config = configuration(&self.shared, &ambient, &self.access);
+        let config = match self.access {
+            Access::Ambient => self.shared.ambient().await,
+            Access::AssumeRole(_) => configuration(&self.shared, &self.ambient, &self.access),
+        };
         let clients = Arc::new(Clients::new(config, Arc::clone(&self.shared.counter)));
         *current = InForce { clients, renewals: current.renewals + 1 };
         true
@@ -161,7 +165,12 @@ impl fmt::Debug for Hop {
 }
 
 impl Hop {
-    fn new(sts: aws_sdk_sts::Client, role_arn: &str, external_id: Option<&ExternalId>, role: &AssumedRole) -> Self {
+    fn new(
+        sts: aws_sdk_sts::Client,
+        role_arn: &str,
+        external_id: Option<&ExternalId>,
+        role: &AssumedRole,
+    ) -> Self {
         Self {
             sts,
             role_arn: role_arn.to_owned(),
@@ -182,7 +191,10 @@ impl Hop {
             .send();
         match sent.await {
             Ok(output) => credentials(output).ok_or_else(|| {
-                Refusal::new(Kind::Failed, format!("sts:AssumeRole answered without credentials for {}", self.role_arn))
+                Refusal::new(
+                    Kind::Failed,
+                    format!("sts:AssumeRole answered without credentials for {}", self.role_arn),
+                )
             }),
             Err(error) => Err(self.explain(error.code(), Refusal::of(self.call(), &error))),
         }
@@ -214,7 +226,9 @@ impl ProvideCredentials for Hop {
     where
         Self: 'a,
     {
-        future::ProvideCredentials::new(async { self.assume().await.map_err(CredentialsError::provider_error) })
+        future::ProvideCredentials::new(async {
+            self.assume().await.map_err(CredentialsError::provider_error)
+        })
     }
 }
 

@@ -101,7 +101,11 @@ mod tests {
     #[test]
     fn throttled_answers_are_recognised_in_every_protocol() {
         for (status, body, throttled) in [
-            (503, "<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>", true),
+            (
+                503,
+                "<Response><Errors><Error><Code>RequestLimitExceeded</Code></Error></Errors></Response>",
+                true,
+            ),
             (400, "<ErrorResponse><Error><Code>Throttling</Code></Error></ErrorResponse>", true),
             (503, "<Error><Code>SlowDown</Code></Error>", true),
             (400, r#"{"__type":"com.amazonaws.ecs#ThrottlingException","message":"Rate exceeded"}"#, true),
@@ -117,7 +121,9 @@ mod tests {
 
     #[test]
     fn services_have_short_names() {
-        for (long, short) in [("EC2", "ec2"), ("Resource Groups Tagging API", "tagging"), ("SSO OIDC", "ssooidc")] {
+        for (long, short) in
+            [("EC2", "ec2"), ("Resource Groups Tagging API", "tagging"), ("SSO OIDC", "ssooidc")]
+        {
             assert_eq!(short_name(long), short);
         }
     }

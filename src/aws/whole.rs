@@ -124,7 +124,8 @@ fn root_tag(head: &[u8]) -> Option<RootTag<'_>> {
             rest = &rest[end + 1..];
             continue;
         }
-        let name_length = rest.iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/'))?;
+        let name_length =
+            rest.iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'/'))?;
         return Some(RootTag { name: &rest[..name_length], closes_itself: rest[..end].ends_with(b"/") });
     }
 }

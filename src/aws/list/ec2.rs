@@ -12,7 +12,7 @@ use crate::limits::Api;
 const PAGE_SIZE: i32 = 1000;
 
 fn read(list: Option<Vec<Ec2Tag>>) -> Tags {
-    tags(list, |tag| (tag.key, tag.value))
+    Tags::Read(tags(list, |tag| (tag.key, tag.value)))
 }
 
 /// Terminated and shutting-down instances are left out.
@@ -79,11 +79,14 @@ pub(super) async fn elastic_ips(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
 /// Deleted ones stay listed for an hour and are left out.
 pub(super) async fn nat_gateways(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
     run.send_pages(|token| async move {
-        let sent = run.clients.ec2().describe_nat_gateways().max_results(PAGE_SIZE).set_next_token(token).send();
+        let sent =
+            run.clients.ec2().describe_nat_gateways().max_results(PAGE_SIZE).set_next_token(token).send();
         let output = run.call(Api::Ec2, "ec2:DescribeNatGateways", sent).await?;
         let gateways = output.nat_gateways.unwrap_or_default().into_iter();
         let items = gateways
-            .filter(|gateway| !matches!(gateway.state, Some(NatGatewayState::Deleted | NatGatewayState::Deleting)))
+            .filter(|gateway| {
+                !matches!(gateway.state, Some(NatGatewayState::Deleted | NatGatewayState::Deleting))
+            })
             .filter_map(|gateway| Some(run.resource(id, gateway.nat_gateway_id?, read(gateway.tags))))
             .collect();
         Ok(Page { items, next: output.next_token })
@@ -124,7 +127,8 @@ pub(super) async fn subnets(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
 /// Default groups included.
 pub(super) async fn security_groups(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
     run.send_pages(|token| async move {
-        let sent = run.clients.ec2().describe_security_groups().max_results(PAGE_SIZE).set_next_token(token).send();
+        let sent =
+            run.clients.ec2().describe_security_groups().max_results(PAGE_SIZE).set_next_token(token).send();
         let output = run.call(Api::Ec2, "ec2:DescribeSecurityGroups", sent).await?;
         let groups = output.security_groups.unwrap_or_default().into_iter();
         let items = groups

@@ -66,6 +66,11 @@ where
     joining.and(listing)
 }
 
+/// Hands a page from a listing on to its join.
+pub(super) async fn hand_on(join: &PageSender, page: Vec<Resource>) -> Result<(), Stop> {
+    join.send(page).await.map_err(|_| Stop::Closed)
+}
+
 struct Join<'a> {
     run: &'a Run<'a>,
     single: Single,
@@ -107,7 +112,9 @@ impl Join<'_> {
                     }
                     return Ok(resources);
                 }
-                Err(refusal) if matches!(refusal.kind, Kind::Expired | Kind::StaleToken) => return Err(refusal),
+                Err(refusal) if matches!(refusal.kind, Kind::Expired | Kind::StaleToken) => {
+                    return Err(refusal);
+                }
                 Err(refusal) if matches!(refusal.kind, Kind::Denied | Kind::Unsupported) => {
                     self.bulk_refused.store(true, Ordering::Relaxed);
                 }
@@ -139,7 +146,10 @@ impl Join<'_> {
             match output.pagination_token.filter(|next| !next.is_empty()) {
                 None => return Ok(found),
                 next if next == token => {
-                    return Err(Refusal::new(Kind::Failed, "tag:GetResources answered the same page token twice"));
+                    return Err(Refusal::new(
+                        Kind::Failed,
+                        "tag:GetResources answered the same page token twice",
+                    ));
                 }
                 next => token = next,
             }

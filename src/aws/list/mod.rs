@@ -38,7 +38,8 @@ pub(crate) async fn list(
     pages: &PageSender,
 ) -> Result<(), ListError> {
     let in_force = account.in_force().await;
-    let endpoint_region = if &**region == GLOBAL { global_region(&account.partition) } else { Arc::clone(region) };
+    let endpoint_region =
+        if &**region == GLOBAL { global_region(&account.partition) } else { Arc::clone(region) };
     let run = Run {
         account,
         clients: in_force.clients.region(&endpoint_region),
@@ -101,7 +102,10 @@ async fn native(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
 
 fn unsupported(registry: &Registry, id: TypeId) -> Refusal {
     let name = &registry.row(id).name;
-    Refusal::new(Kind::Unsupported, format!("nothing can list {name} yet: leave it out of the request or the policy"))
+    Refusal::new(
+        Kind::Unsupported,
+        format!("nothing can list {name} yet: leave it out of the request or the policy"),
+    )
 }
 
 /// Why a listing goes no further.
@@ -152,10 +156,25 @@ impl Run<'_> {
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
+        self.attempt(api, sent).await.map_err(|error| self.refusal(action, &error))
+    }
+
+    /// As [`Run::call`], for callers to whom some errors are answers.
+    async fn attempt<O, E>(
+        &self,
+        api: Api,
+        sent: impl Future<Output = Result<O, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<O, SdkError<E, HttpResponse>> {
         self.account.shared.limits.bucket(&self.account.id, &self.region, api).until_ready().await;
-        let call = Call { action, region: &self.region, endpoint: self.all_clients.endpoint() };
         // Boxed: the futures of the SDK are several kilobytes wide, and dozens wait at a time.
-        Box::pin(sent).await.map_err(|error| Refusal::of(call, &error))
+        Box::pin(sent).await
+    }
+
+    fn refusal<E>(&self, action: &str, error: &SdkError<E, HttpResponse>) -> Refusal
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        Refusal::of(Call { action, region: &self.region, endpoint: self.all_clients.endpoint() }, error)
     }
 
     /// Asks for page after page and hands each to `take`, to the end.
@@ -203,7 +222,8 @@ impl Run<'_> {
 
     /// A resource whose ARN is made from its type's template.
     fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Resource {
-        let arn = arn(&self.registry().row(type_id).arn, &self.account.partition, &self.region, self.owner(), &id);
+        let arn =
+            arn(&self.registry().row(type_id).arn, &self.account.partition, &self.region, self.owner(), &id);
         self.resource_with_arn(type_id, arn, id, tags)
     }
 
@@ -250,9 +270,9 @@ fn arn(template: &str, partition: &str, region: &str, account: &str, id: &str) -
 }
 
 /// Tags as the services give them, moved.
-fn tags<T>(list: Option<Vec<T>>, split: impl Fn(T) -> (Option<String>, Option<String>)) -> Tags {
+fn tags<T>(list: Option<Vec<T>>, split: impl Fn(T) -> (Option<String>, Option<String>)) -> Vec<Tag> {
     let pairs = list.unwrap_or_default().into_iter().map(split);
-    Tags::Read(pairs.filter_map(|(key, value)| Some(Tag { key: key?, value: value.unwrap_or_default() })).collect())
+    pairs.filter_map(|(key, value)| Some(Tag { key: key?, value: value.unwrap_or_default() })).collect()
 }
 
 #[cfg(test)]
@@ -262,9 +282,17 @@ mod tests {
     #[test]
     fn arns_are_made_from_templates() {
         for (template, id, expected) in [
-            ("arn:{partition}:ec2:{region}:{account}:instance/{id}", "i-1", "arn:aws-cn:ec2:cn-north-1:1234:instance/i-1"),
+            (
+                "arn:{partition}:ec2:{region}:{account}:instance/{id}",
+                "i-1",
+                "arn:aws-cn:ec2:cn-north-1:1234:instance/i-1",
+            ),
             ("arn:{partition}:s3:::{id}", "logs", "arn:aws-cn:s3:::logs"),
-            ("arn:{partition}:ecs:{region}:{account}:task-definition/{:id}", "a:3", "arn:aws-cn:ecs:cn-north-1:1234:task-definition/a:3"),
+            (
+                "arn:{partition}:ecs:{region}:{account}:task-definition/{:id}",
+                "a:3",
+                "arn:aws-cn:ecs:cn-north-1:1234:task-definition/a:3",
+            ),
         ] {
             assert_eq!(arn(template, "aws-cn", "cn-north-1", "1234", id), expected);
         }

@@ -14,7 +14,7 @@ use crate::limits::Api;
 const PAGE_SIZE: i32 = 100;
 
 fn read(list: Option<Vec<RdsTag>>) -> Tags {
-    tags(list, |tag| (tag.key, tag.value))
+    Tags::Read(tags(list, |tag| (tag.key, tag.value)))
 }
 
 /// Instances that are being deleted are left out, as terminated EC2 instances are.

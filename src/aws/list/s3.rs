@@ -1,12 +1,13 @@
 //! S3: the buckets at home in a region.
 
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tagwarden_core::registry::TypeId;
 use tagwarden_core::resource::{Tag, Tags};
 
-use super::join::{Single, joined};
+use super::join::{Single, hand_on, joined};
 use super::{Page, Run, Stop};
 use crate::limits::Api;
-use crate::refusal::{Kind, Refusal};
+use crate::refusal::Refusal;
 
 /// Asked of the region's own endpoint for the buckets of that region, so that none is counted twice. The page size
 /// is AWS's to choose (10,000): simulators that are told one drop the rest.
@@ -31,5 +32,15 @@ pub(super) async fn buckets(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
 /// A bucket without tags is an error to S3; one that was deleted meanwhile is none to us.
 pub(super) async fn bucket_tags(run: &Run<'_>, bucket: &str) -> Result<Option<Vec<Tag>>, Refusal> {
     let sent = run.clients.s3().get_bucket_tagging().bucket(bucket).expected_bucket_owner(run.owner()).send();
-    Ok(None)
+    let answer = run.attempt(Api::S3, sent).await;
+    match answer {
+        Ok(output) => {
+            Ok(Some(output.tag_set.into_iter().map(|tag| Tag { key: tag.key, value: tag.value }).collect()))
+        }
+        Err(error) => match error.code() {
+            Some("NoSuchTagSet") => Ok(Some(Vec::new())),
+            Some("NoSuchBucket") => Ok(None),
+            _ => Err(run.refusal("s3:GetBucketTagging", &error)),
+        },
+    }
 }
