@@ -102,9 +102,9 @@ pub enum Policy {
     Convert {
         /// The JSON file.
         file: PathBuf,
-        /// The name of the policy.
-        #[arg(long, default_value = "converted")]
-        name: String,
+        /// The name of the policy. Without it, that of the file.
+        #[arg(long)]
+        name: Option<String>,
         /// Write the manifest here instead of stdout.
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,

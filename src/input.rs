@@ -8,8 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tagwarden_api::access::{ResolvedAccess, ResolvedAccount, resolve_accounts};
 use tagwarden_api::error::ManifestError;
-use tagwarden_api::manifests::{MAX_FILE_BYTES, Manifest, Manifests};
-use tagwarden_api::policy::TaggingPolicy;
+use tagwarden_api::manifests::{MAX_FILE_BYTES, Manifests, PolicyManifest};
 use tagwarden_app::ports::{Access, AccountTarget, AssumedRole, ExternalId};
 use tagwarden_core::policy::{Compiled, Policy, PolicyError, Requested, compile, fallback};
 use tagwarden_core::registry::{Registry, RegistryError, Resolved, TypeId};
@@ -39,12 +38,12 @@ pub enum InputError {
     /// Documents with mistakes, one a line.
     #[error("{}", lines(.0))]
     Manifests(Vec<ManifestError>),
-    /// A policy that cannot be compiled, one mistake a line.
-    #[error("{}", policy_lines(.origin, .errors))]
-    Policy { origin: String, errors: Vec<PolicyError> },
     /// No policy, or no account, where one was promised.
     #[error("`{path}` holds no {kind}")]
     Without { path: String, kind: &'static str },
+    /// The policy that is used where there is none; it names no type, so this takes a broken build.
+    #[error("the built-in policy is refused: {}", .0.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Fallback(Vec<PolicyError>),
     /// Several policies, and no word which.
     #[error("there are {} policies; choose one with --policy-name: {}", .0.len(), .0.join(", "))]
     WhichPolicy(Vec<String>),
@@ -91,7 +90,7 @@ pub fn registry(file: Option<&Path>) -> Result<Arc<Registry>, InputError> {
 pub fn choose(flags: &Scan, registry: &Arc<Registry>) -> Result<Chosen, InputError> {
     let mut warnings = Vec::new();
     let policy = policy(flags, registry, &mut warnings)?;
-    let accounts = accounts(flags, &mut warnings)?;
+    let accounts = accounts(flags)?;
     let types = match flags.types.as_slice() {
         [] => Requested::All,
         [all] if all == "all" => Requested::All,
@@ -146,14 +145,12 @@ fn unknown_type(name: &str, nearest: &[Arc<str>]) -> String {
 fn policy(flags: &Scan, registry: &Arc<Registry>, warnings: &mut Vec<String>) -> Result<Arc<Policy>, InputError> {
     let Some(path) = &flags.policy else {
         warnings.push("no --policy: CostCenter, Owner and Environment are required of everything".into());
-        let compiled = compile(&fallback(), registry)
-            .map_err(|errors| InputError::Policy { origin: "the fallback policy".into(), errors })?;
+        let compiled = compile(&fallback(), registry).map_err(InputError::Fallback)?;
         return Ok(Arc::new(compiled.policy));
     };
     let manifests = manifests(path)?;
     let manifest = only(flags.policy_name.as_deref(), path, manifests.policies())?;
-    let compiled = compiled(manifest, registry)?;
-    warnings.extend(manifests.warnings().iter().cloned());
+    let compiled = manifest.compile(registry).map_err(InputError::Manifests)?;
     warnings.extend(told(&compiled, &manifest.origin.to_string(), Timestamp::now()));
     Ok(Arc::new(compiled.policy))
 }
@@ -161,8 +158,8 @@ fn policy(flags: &Scan, registry: &Arc<Registry>, warnings: &mut Vec<String>) ->
 fn only<'a>(
     name: Option<&str>,
     path: &Path,
-    policies: &'a [Manifest<TaggingPolicy>],
-) -> Result<&'a Manifest<TaggingPolicy>, InputError> {
+    policies: &'a [PolicyManifest],
+) -> Result<&'a PolicyManifest, InputError> {
     let known = || policies.iter().map(|policy| policy.origin.name.clone()).collect();
     match (name, policies) {
         (_, []) => Err(InputError::Without { path: path.display().to_string(), kind: "TaggingPolicy" }),
@@ -175,12 +172,6 @@ fn only<'a>(
     }
 }
 
-/// Compiles a policy manifest.
-pub fn compiled(manifest: &Manifest<TaggingPolicy>, registry: &Arc<Registry>) -> Result<Compiled, InputError> {
-    compile(&manifest.object.to_draft(), registry)
-        .map_err(|errors| InputError::Policy { origin: manifest.origin.to_string(), errors })
-}
-
 /// What a good policy still has to say.
 pub fn told(compiled: &Compiled, origin: &str, now: Timestamp) -> Vec<String> {
     let expired = compiled.policy.expired_exemptions(now);
@@ -188,7 +179,7 @@ pub fn told(compiled: &Compiled, origin: &str, now: Timestamp) -> Vec<String> {
     all.map(|warning| format!("{origin}: {}: {}", warning.path, warning.message)).collect()
 }
 
-fn accounts(flags: &Scan, warnings: &mut Vec<String>) -> Result<Vec<AccountTarget>, InputError> {
+fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
     let Some(path) = &flags.accounts else {
         return match flags.account.as_slice() {
             [] => Ok(vec![own_account(None)]),
@@ -201,7 +192,6 @@ fn accounts(flags: &Scan, warnings: &mut Vec<String>) -> Result<Vec<AccountTarge
     if resolved.is_empty() {
         return Err(InputError::Without { path: path.display().to_string(), kind: "ClientAccount" });
     }
-    warnings.extend(manifests.warnings().iter().cloned());
     for id in &flags.account {
         if !resolved.iter().any(|account| account.account_id == *id) {
             let known = resolved.iter().map(|account| account.account_id.to_string()).collect();
@@ -290,9 +280,4 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, InputError> {
 
 fn lines(errors: &[ManifestError]) -> String {
     errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n       ")
-}
-
-fn policy_lines(origin: &str, errors: &[PolicyError]) -> String {
-    let lines: Vec<_> = errors.iter().map(|error| format!("{origin}: {}: {}", error.path, error.message)).collect();
-    lines.join("\n       ")
 }

@@ -18,7 +18,7 @@ pub const LISTINGS_PER_REGION: usize = 8;
 /// The resources of AWS accounts, through the credentials of the environment.
 pub async fn inventory(registry: &Arc<Registry>) -> Result<AwsInventory, AwsError> {
     let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(Into::into);
-    AwsInventory::connect(Arc::clone(registry), AwsSettings { ca_bundle, ..AwsSettings::default() }).await
+    AwsInventory::connect(AwsSettings { ca_bundle, ..AwsSettings::new(Arc::clone(registry)) }).await
 }
 
 /// Findings for the reader, and for the store where there is one. A store that fails on the way costs the

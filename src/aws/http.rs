@@ -114,9 +114,12 @@ impl HttpConnector for WholeAnswersConnector {
 
 fn guarded(response: HttpResponse) -> HttpResponse {
     let no_content = matches!(response.status().as_u16(), 204 | 304);
+    let refusal = !response.status().is_success();
     let document = response.headers().get("content-type").and_then(Document::of);
     match document {
-        Some(document) if !no_content => response.map(|body: SdkBody| whole_or_error(body, document)),
+        Some(document) if !no_content => {
+            response.map(|body: SdkBody| whole_or_error(body, document, refusal))
+        }
         _ => response,
     }
 }

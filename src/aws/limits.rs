@@ -43,13 +43,15 @@ impl Api {
     }
 }
 
+type Key = (AccountId, Arc<str>, Api);
+
 /// One bucket. Waits are first come, first served, as long as the caller waits.
 pub(crate) type Bucket = Arc<DefaultDirectRateLimiter>;
 
 /// All buckets of a process.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
-    buckets: Mutex<HashMap<(AccountId, Arc<str>, Api), Bucket>>,
+    buckets: Mutex<HashMap<Key, Bucket>>,
 }
 
 impl Limits {

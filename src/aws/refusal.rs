@@ -104,14 +104,10 @@ where
             ))
         }
         SdkError::DispatchFailure(failure) => {
-            let reason = failure
-                .as_connector_error()
-                .map_or_else(|| root(error), |inner| root::<ConnectorError>(inner));
-            let host = host(call);
-            Some(Refusal::new(
-                Kind::Failed,
-                format!("{action}: cannot reach {host} ({reason}); {CHECK_NETWORK}"),
-            ))
+            let reason = failure.as_connector_error().map_or_else(|| root(error), root::<ConnectorError>);
+            let remedy = if reason.contains("certificate") { TRUST_CERTIFICATE } else { CHECK_NETWORK };
+            let cause = format!("{action}: cannot reach {} ({reason}); {remedy}", host(call));
+            Some(Refusal::new(Kind::Failed, cause))
         }
         SdkError::ResponseError(_)
             if error.raw_response().is_some_and(|answer| answer.status().is_success()) =>
@@ -128,6 +124,9 @@ where
 }
 
 const CHECK_NETWORK: &str = "check the network, the proxy and AWS_ENDPOINT_URL";
+
+const TRUST_CERTIFICATE: &str =
+    "if a proxy or an endpoint of your own answers there, name its CA in AWS_CA_BUNDLE";
 
 fn host(call: Call<'_>) -> String {
     match call.endpoint {
@@ -154,6 +153,7 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
     let Call { action, region, .. } = call;
     let what = match (code, status) {
         (Some(code), _) => printable(code),
+        (None, Some(200..300)) => "the answer cannot be understood".to_owned(),
         (None, Some(status)) => format!("HTTP {status}"),
         (None, None) => "no code".to_owned(),
     };
@@ -162,6 +162,12 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
         Kind::Denied if code.is_some_and(is_unknown_key) => {
             format!(
                 "{action} in {region}: AWS does not know the credentials ({what}); check AWS_PROFILE or the keys"
+            )
+        }
+        // It needs no permission, so none is missing.
+        Kind::Denied if action == "sts:GetCallerIdentity" => {
+            format!(
+                "{action} was denied in {region} ({what}): check the credentials, the proxy and AWS_ENDPOINT_URL"
             )
         }
         Kind::Denied => format!("{action} was denied in {region} ({what}): add {action} to the role"),
@@ -269,21 +275,23 @@ fn is_unknown_key(code: &str) -> bool {
     )
 }
 
+const NO_CREDENTIALS: &str = "no AWS credentials found: set AWS_PROFILE to a profile of ~/.aws/config, run \
+    `aws sso login`, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+
 /// The process has no credentials, or could not get them.
 fn of_credentials(error: &CredentialsError) -> Refusal {
     let chain = chain_text(error);
-    if chain.contains("SSO") && (chain.contains("expired") || chain.contains("failed to load token")) {
+    if chain.contains("SSO token") {
         return Refusal::new(
             Kind::Denied,
-            "the SSO session has expired: run `aws sso login` for the profile in use",
+            "no valid SSO session: run `aws sso login` for the profile in use",
         );
     }
+    // The end of the chain of sources: nobody before it had any credentials.
+    if matches!(error, CredentialsError::CredentialsNotLoaded(_)) || chain.contains("IMDS") {
+        return Refusal::new(Kind::Denied, NO_CREDENTIALS);
+    }
     match error {
-        CredentialsError::CredentialsNotLoaded(_) => Refusal::new(
-            Kind::Denied,
-            "no AWS credentials found: set AWS_PROFILE, run `aws sso login`, or set AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY",
-        ),
         CredentialsError::ProviderTimedOut(_) => Refusal::new(
             Kind::TimedOut,
             "the source of the AWS credentials did not answer in time: check AWS_PROFILE and the network",

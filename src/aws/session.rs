@@ -99,7 +99,8 @@ impl Session for AwsSession {
     }
 
     async fn list(&self, listing: &Listing, region: &Arc<str>, pages: &PageSender) -> Result<(), ListError> {
-        list::list(&self.account, listing, region, pages).await
+        // Boxed: the listers of all types together are wide, and dozens of listings are under way at a time.
+        Box::pin(list::list(&self.account, listing, region, pages)).await
     }
 }
 
@@ -137,8 +138,7 @@ fn configuration(shared: &Shared, ambient: &SdkConfig, access: &Access) -> SdkCo
     let sts_region = role.sts_region.clone().map(Region::new).or_else(|| ambient.region().cloned());
     let mut config = ambient.to_builder().region(sts_region).build();
     for arn in role.chain.iter().chain([&role.role_arn]) {
-        let external_id = role.external_id.as_ref().filter(|_| *arn == role.role_arn);
-        let hop = Hop::new(sts(&config, &shared.counter), arn, external_id, role);
+        let hop = Hop::new(&config, shared, arn, role);
         config = config
             .into_builder()
             .credentials_provider(SharedCredentialsProvider::new(hop))
@@ -156,6 +156,7 @@ struct Hop {
     external_id: Option<ExternalId>,
     session_name: String,
     session_duration_seconds: u16,
+    endpoint: Option<String>,
 }
 
 impl fmt::Debug for Hop {
@@ -165,18 +166,17 @@ impl fmt::Debug for Hop {
 }
 
 impl Hop {
-    fn new(
-        sts: aws_sdk_sts::Client,
-        role_arn: &str,
-        external_id: Option<&ExternalId>,
-        role: &AssumedRole,
-    ) -> Self {
+    /// The role, to be assumed with the credentials of this configuration.
+    fn new(config: &SdkConfig, shared: &Shared, role_arn: &str, role: &AssumedRole) -> Self {
+        // Only the last role's trust policy asks for it; nobody else is to see it.
+        let external_id = role.external_id.as_ref().filter(|_| role_arn == role.role_arn);
         Self {
-            sts,
+            sts: sts(config, &shared.counter),
             role_arn: role_arn.to_owned(),
             external_id: external_id.cloned(),
             session_name: role.session_name.clone(),
             session_duration_seconds: role.session_duration_seconds,
+            endpoint: config.endpoint_url().map(str::to_owned),
         }
     }
 
@@ -202,7 +202,7 @@ impl Hop {
 
     fn call(&self) -> Call<'_> {
         let region = self.sts.config().region().map_or("", |region| region.as_ref());
-        Call { action: "sts:AssumeRole", region, endpoint: None }
+        Call { action: "sts:AssumeRole", region, endpoint: self.endpoint.as_deref() }
     }
 
     /// A refusal of STS itself says nothing about what to do; one from further down does already.

@@ -28,8 +28,6 @@ use crate::traffic::Counter;
 pub(crate) struct Asked {
     /// `X-Amz-Target` without its prefix, the `Action` of a form, or `METHOD /path`.
     pub(crate) action: String,
-    /// Path and query.
-    pub(crate) path: String,
     pub(crate) body: String,
     /// The access key that signed.
     pub(crate) key: String,
@@ -79,7 +77,7 @@ impl Stub {
         Self { url, asked }
     }
 
-    /// Actions in order of arrival.
+    /// How often this was asked.
     pub(crate) fn count(&self, action: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| asked.action == action).count()
     }
@@ -128,7 +126,7 @@ impl Stub {
     }
 }
 
-/// Entering by a role, with an ExternalId.
+/// Entering by a role that asks for an `ExternalId`.
 pub(crate) fn by_role(chain: &[&str]) -> Access {
     Access::AssumeRole(AssumedRole {
         role_arn: "arn:aws:iam::111111111111:role/tagwarden".into(),
@@ -220,7 +218,7 @@ fn parse(buffer: &[u8]) -> Option<(Asked, usize)> {
     let length = end + header("content-length").map_or(0, |length| length.parse().unwrap());
     let body = String::from_utf8_lossy(buffer.get(end..length)?).into_owned();
     let mut line = head.lines().next()?.split(' ');
-    let (method, path) = (line.next()?, line.next()?.to_owned());
+    let (method, path) = (line.next()?, line.next()?);
     let target = header("x-amz-target").and_then(|target| target.split('.').next_back().map(str::to_owned));
     let form = body.split('&').find_map(|pair| pair.strip_prefix("Action=")).map(str::to_owned);
     let plain = || format!("{method} {}", path.split('?').next().unwrap_or_default());
@@ -229,5 +227,5 @@ fn parse(buffer: &[u8]) -> Option<(Asked, usize)> {
         let credential = value.split("Credential=").nth(1)?;
         credential.split('/').next().map(str::to_owned)
     });
-    Some((Asked { action, path, body, key: key.unwrap_or_default() }, length))
+    Some((Asked { action, body, key: key.unwrap_or_default() }, length))
 }

@@ -11,10 +11,11 @@ use tagwarden_core::resource::{Resource, Tags};
 use crate::stub::{Answer, Asked, Stub, by_role, ec2_error, json, json_error, list, native, xml};
 
 fn volumes(ids: &[&str], next: Option<&str>) -> String {
-    let items: String = ids
-        .iter()
-        .map(|id| format!("<item><volumeId>{id}</volumeId><tagSet><item><key>Owner</key><value>a</value></item></tagSet></item>"))
-        .collect();
+    let item = |id: &&str| {
+        let tags = "<tagSet><item><key>Owner</key><value>a</value></item></tagSet>";
+        format!("<item><volumeId>{id}</volumeId>{tags}</item>")
+    };
+    let items = ids.iter().map(item).collect::<Vec<_>>().concat();
     let next = next.map_or_else(String::new, |next| format!("<nextToken>{next}</nextToken>"));
     format!("<DescribeVolumesResponse><volumeSet>{items}</volumeSet>{next}</DescribeVolumesResponse>")
 }
@@ -66,10 +67,8 @@ fn always(
 #[tokio::test]
 async fn every_page_is_followed_and_counted() {
     let stub = Stub::start(always(|_, asked| {
-        xml(match asked.body.contains("NextToken=two") {
-            false => volumes(&["vol-1", "vol-2"], Some("two")),
-            true => volumes(&["vol-3"], None),
-        })
+        let second = asked.body.contains("NextToken=two");
+        xml(if second { volumes(&["vol-3"], None) } else { volumes(&["vol-1", "vol-2"], Some("two")) })
     }))
     .await;
     let shared = Stub::shared();
@@ -109,6 +108,7 @@ async fn refusals_become_gaps() {
         ("RequestLimitExceeded", 503, CellState::Throttled, false, 3),
         ("InvalidNextToken", 400, CellState::Failed, true, 1),
         ("OptInRequired", 401, CellState::Unsupported, false, 1),
+        ("InternalError", 500, CellState::Failed, false, 3),
     ] {
         let stub = Stub::start(always(move |_, _| ec2_error(status, code))).await;
         let shared = Stub::shared();
@@ -119,6 +119,20 @@ async fn refusals_become_gaps() {
         assert_eq!(stub.count("DescribeVolumes"), attempts, "{code}");
         assert_eq!(shared.counter.traffic().throttled > 0, state == CellState::Throttled, "{code}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_success_is_no_empty_listing() {
+    let stub = Stub::start(|asked| asked.action.contains("/functions").then(|| json(""))).await;
+    let error = list(&stub.enter().await, native("lambda:function")).await.1.unwrap_err();
+    assert!(error.gap.cause.contains("cut short after 0 bytes"), "{}", error.gap.cause);
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_body_is_judged_by_its_status() {
+    let stub = Stub::start(always(|_, _| Answer(403, "text/xml", String::new()))).await;
+    let error = list(&stub.enter().await, native("ec2:volume")).await.1.unwrap_err();
+    assert_eq!((error.gap.state, stub.count("DescribeVolumes")), (CellState::Denied, 1));
 }
 
 #[tokio::test]
@@ -167,9 +181,10 @@ async fn a_role_is_assumed_once_for_all_listings() {
 async fn a_refused_role_says_what_to_check() {
     let denied =
         "<ErrorResponse><Error><Code>AccessDenied</Code><Message>x</Message></Error></ErrorResponse>";
-    let stub =
-        Stub::start(|asked| (asked.action == "AssumeRole").then(|| Answer(403, "text/xml", denied.into())))
-            .await;
+    let stub = Stub::start(move |asked| {
+        (asked.action == "AssumeRole").then(|| Answer(403, "text/xml", denied.into()))
+    })
+    .await;
     let refusal = stub.enter_as(&Stub::shared(), by_role(&[])).await.unwrap_err();
     assert_eq!(refusal.gap().state, CellState::Denied);
     for part in ["arn:aws:iam::111111111111:role/tagwarden", "AccessDenied", "trust policy", "ExternalId"] {
@@ -182,7 +197,7 @@ async fn a_refused_role_says_what_to_check() {
 async fn another_account_than_the_one_meant_is_refused() {
     let other = "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>arn:aws:sts::2:x</Arn>\
                  <Account>222222222222</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
-    let stub = Stub::start(|asked| (asked.action == "GetCallerIdentity").then(|| xml(other))).await;
+    let stub = Stub::start(move |asked| (asked.action == "GetCallerIdentity").then(|| xml(other))).await;
     let refusal = stub.enter_as(&Stub::shared(), Access::Ambient).await.unwrap_err();
     assert!(
         refusal.cause.contains("222222222222") && refusal.cause.contains("111111111111"),
@@ -285,7 +300,7 @@ async fn without_the_tagging_api_each_resource_is_asked() {
     let stub = Stub::start(|asked| match &*asked.action {
         "GET /2015-03-31/functions/" | "GET /2015-03-31/functions" => Some(functions(&["a", "b"])),
         "GetResources" => Some(json_error(400, "AccessDeniedException")),
-        action if action.starts_with("GET /2017-03-31/tags/") && action.ends_with("a") => {
+        action if action.starts_with("GET /2017-03-31/tags/") && action.ends_with('a') => {
             Some(json(r#"{"Tags":{"Owner":"a"}}"#))
         }
         action if action.starts_with("GET /2017-03-31/tags/") => Some(json(r#"{"Tags":{}}"#)),
@@ -311,10 +326,65 @@ async fn a_role_that_may_read_no_tags_at_all_is_not_asked_for_each() {
     let shared = Stub::shared();
     let session = stub.enter_as(&shared, Access::Ambient).await.unwrap();
     let (found, result) = list(&session, native("lambda:function")).await;
-    assert_eq!(result.unwrap_err().gap.state, CellState::Denied);
+    let gap = result.unwrap_err().gap;
+    assert_eq!(gap.state, CellState::Denied);
+    assert!(
+        gap.cause.contains("add tag:GetResources") && gap.cause.contains("add lambda:ListTags"),
+        "{}",
+        gap.cause
+    );
     assert_eq!(found.iter().filter(|resource| resource.tags == Tags::Unread).count(), 60);
     let asked = shared.counter.traffic().requests["lambda.ListTags"];
     assert!((10..20).contains(&asked), "{asked} calls");
+}
+
+#[tokio::test]
+async fn an_expired_page_token_of_a_join_asks_for_a_fresh_start() {
+    let stub = Stub::start(|asked| match &*asked.action {
+        "GET /2015-03-31/functions/" | "GET /2015-03-31/functions" => Some(functions(&["a"])),
+        "GetResources" => Some(json_error(400, "PaginationTokenExpiredException")),
+        _ => None,
+    })
+    .await;
+    let (found, result) = list(&stub.enter().await, native("lambda:function")).await;
+    assert!(result.unwrap_err().restart && found.is_empty());
+}
+
+#[tokio::test]
+async fn services_are_described_ten_at_a_time_with_their_tags() {
+    let arn = |nth: usize| format!("arn:aws:ecs:eu-west-1:111111111111:service/main/s{nth:02}");
+    let stub = Stub::start(move |asked| match &*asked.action {
+        "ListClusters" => {
+            Some(json(r#"{"clusterArns":["arn:aws:ecs:eu-west-1:111111111111:cluster/main"]}"#))
+        }
+        "ListServices" => {
+            let arns: Vec<String> = (0..23).map(|nth| format!("{:?}", arn(nth))).collect();
+            Some(json(format!(r#"{{"serviceArns":[{}]}}"#, arns.join(","))))
+        }
+        "DescribeServices" => {
+            let wanted: Vec<usize> = (0..23).filter(|nth| asked.body.contains(&arn(*nth))).collect();
+            assert!(wanted.len() <= 10 && asked.body.contains("TAGS"), "{}", asked.body);
+            let service = |nth: &usize| {
+                let tags = r#"[{"key":"Owner","value":"a"}]"#;
+                let status = if *nth == 5 { "INACTIVE" } else { "ACTIVE" };
+                format!(
+                    r#"{{"serviceArn":"{}","serviceName":"s{nth:02}","status":"{status}","tags":{tags}}}"#,
+                    arn(*nth)
+                )
+            };
+            // One was deleted meanwhile, which is right; one could not be described, which is a gap.
+            let failures = r#"[{"reason":"MISSING"},{"reason":"TOO_BUSY"}]"#;
+            let services: Vec<String> = wanted.iter().map(service).collect();
+            Some(json(format!(r#"{{"services":[{}],"failures":{failures}}}"#, services.join(","))))
+        }
+        _ => None,
+    })
+    .await;
+    let (found, result) = list(&stub.enter().await, native("ecs:service")).await;
+    assert_eq!((found.len(), stub.count("DescribeServices")), (22, 3));
+    assert!(tag_counts(&found).iter().all(|(_, tags)| *tags == Some(1)));
+    let gap = result.unwrap_err().gap;
+    assert!(gap.state == CellState::Failed && gap.cause.contains("TOO_BUSY"), "{}", gap.cause);
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@
 //! document arrives as a success, and the SDK's XML parser takes an unterminated document for a complete one: a
 //! listing would silently lose resources. So every XML and JSON body is followed to its end without being copied,
 //! and fails unless the document is closed there. The SDK treats that like a broken connection and asks again.
+//!
+//! An empty body under a success is a cut as well: every call that this crate makes is answered with a document, and
+//! JSON protocols would read nothing as an empty listing. Refusals may be empty; their status says enough.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -50,14 +53,15 @@ pub(crate) struct CutShort {
 #[derive(Debug)]
 pub(crate) struct Ends {
     document: Document,
+    may_be_empty: bool,
     head: Vec<u8>,
     tail: Vec<u8>,
     bytes: u64,
 }
 
 impl Ends {
-    pub(crate) fn new(document: Document) -> Self {
-        Self { document, head: Vec::new(), tail: Vec::new(), bytes: 0 }
+    pub(crate) fn new(document: Document, may_be_empty: bool) -> Self {
+        Self { document, may_be_empty, head: Vec::new(), tail: Vec::new(), bytes: 0 }
     }
 
     /// Lets a part of the document pass.
@@ -78,6 +82,7 @@ impl Ends {
     /// Whether the document is closed. To be asked once all of it has passed.
     pub(crate) fn check(&self) -> Result<(), CutShort> {
         let whole = match self.document {
+            _ if self.bytes == 0 => self.may_be_empty,
             Document::Xml => self.xml_is_closed(),
             Document::Json => self.json_is_closed(),
         };
@@ -131,8 +136,9 @@ fn root_tag(head: &[u8]) -> Option<RootTag<'_>> {
 }
 
 /// Hands a body through and fails at its end unless the document is closed there.
-pub(crate) fn whole_or_error(body: SdkBody, document: Document) -> SdkBody {
-    SdkBody::from_body_1_x(WholeBody { inner: body, ends: Ends::new(document), ended: false })
+pub(crate) fn whole_or_error(body: SdkBody, document: Document, may_be_empty: bool) -> SdkBody {
+    let ends = Ends::new(document, may_be_empty);
+    SdkBody::from_body_1_x(WholeBody { inner: body, ends, ended: false })
 }
 
 struct WholeBody {
@@ -185,7 +191,7 @@ mod tests {
     use super::*;
 
     fn check(document: Document, text: &str, part_length: usize) -> bool {
-        let mut ends = Ends::new(document);
+        let mut ends = Ends::new(document, false);
         for part in text.as_bytes().chunks(part_length) {
             ends.pass(part);
         }
@@ -247,9 +253,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_body_arrives_unchanged_or_fails() {
-        let whole = whole_or_error(SdkBody::from("<a>b</a>"), Document::Xml);
+        let whole = whole_or_error(SdkBody::from("<a>b</a>"), Document::Xml, false);
         assert_eq!(whole.collect().await.unwrap().to_bytes(), "<a>b</a>");
-        let cut = whole_or_error(SdkBody::from("<a>b</"), Document::Xml);
+        let cut = whole_or_error(SdkBody::from("<a>b</"), Document::Xml, true);
         assert_eq!(cut.collect().await.unwrap_err().to_string(), "the answer was cut short after 6 bytes");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_a_cut_unless_it_is_a_refusal() {
+        for (may_be_empty, passes) in [(false, false), (true, true)] {
+            let body = whole_or_error(SdkBody::from(""), Document::Json, may_be_empty);
+            assert_eq!(body.collect().await.is_ok(), passes);
+        }
     }
 }

@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tagwarden_api::policy::TaggingPolicy;
 use tagwarden_api::yaml::to_yaml;
-use tagwarden_core::policy::predecessor;
 use tagwarden_core::registry::Registry;
 
 use super::{Failure, USAGE, warn};
@@ -18,7 +16,7 @@ use crate::render::writer::Output;
 pub(super) fn run(command: &Policy, registry: &Arc<Registry>) -> Result<u8, Failure> {
     match command {
         Policy::Check { files } => check(files, registry),
-        Policy::Convert { file, name, output } => convert(file, name, output.as_deref(), registry),
+        Policy::Convert { file, name, output } => convert(file, name.as_deref(), output.as_deref(), registry),
     }
 }
 
@@ -39,11 +37,8 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     if manifests.policies().is_empty() {
         return Err(InputError::Without { path: file.display().to_string(), kind: "TaggingPolicy" }.into());
     }
-    for warning in manifests.warnings() {
-        warn(warning);
-    }
     for manifest in manifests.policies() {
-        let compiled = input::compiled(manifest, registry)?;
+        let compiled = manifest.compile(registry).map_err(InputError::Manifests)?;
         for warning in input::told(&compiled, &manifest.origin.to_string(), Timestamp::now()) {
             warn(&warning);
         }
@@ -63,18 +58,23 @@ fn check_file(file: &Path, registry: &Arc<Registry>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn convert(file: &Path, name: &str, output: Option<&Path>, registry: &Arc<Registry>) -> Result<u8, Failure> {
-    let origin = file.display().to_string();
-    let refused = |errors| InputError::Policy { origin: origin.clone(), errors };
-    let text = String::from_utf8_lossy(&input::read_file(file)?).into_owned();
+fn convert(file: &Path, name: Option<&str>, output: Option<&Path>, registry: &Arc<Registry>) -> Result<u8, Failure> {
     let output = Output::open(output)?;
-    let read = predecessor::read(&text, name).map_err(refused)?;
+    let manifests = input::manifests(file)?;
+    let without = || InputError::Without { path: file.display().to_string(), kind: "tagging policy" };
+    let manifest = manifests.policies().first().ok_or_else(without)?;
     // A manifest that would be refused later is of no use; the errors are in the terms of the file that was given.
-    predecessor::compile(&text, name, registry).map_err(refused)?;
-    for warning in &read.warnings {
-        warn(&format!("{origin}: {}: {}", warning.path, warning.message));
+    let compiled = manifest.compile(registry).map_err(InputError::Manifests)?;
+    for warning in input::told(&compiled, &manifest.origin.to_string(), Timestamp::now()) {
+        warn(&warning);
     }
-    let manifest = to_yaml(&TaggingPolicy::from_draft(read.draft)).map_err(std::io::Error::other)?;
+    let mut policy = manifest.object.clone();
+    // Where it is applied decides.
+    policy.metadata.namespace = None;
+    if let Some(name) = name {
+        policy.metadata.name = Some(name.to_owned());
+    }
+    let manifest = to_yaml(&policy).map_err(std::io::Error::other)?;
     output.write(|out| out.write_all(manifest.as_bytes()))?;
     Ok(0)
 }

@@ -106,7 +106,8 @@ const NONE: Symbol = Symbol::new(u32::MAX);
 enum Glance {
     OutOfScope,
     Clean,
-    Suspicious,
+    /// With the flags of all its keys.
+    Suspicious(u8),
 }
 
 impl Judge {
@@ -207,7 +208,7 @@ impl Judge {
         match self.glance(scope, set) {
             Glance::OutOfScope => Verdict::OutOfScope,
             Glance::Clean => Verdict::Compliant,
-            Glance::Suspicious => self.explain(scope, arn, set, findings),
+            Glance::Suspicious(flags) => self.explain(scope, arn, set, flags, findings),
         }
     }
 
@@ -239,7 +240,7 @@ impl Judge {
         match (in_scope, suspicious) {
             (false, _) => Glance::OutOfScope,
             (true, false) => Glance::Clean,
-            (true, true) => Glance::Suspicious,
+            (true, true) => Glance::Suspicious(flags),
         }
     }
 

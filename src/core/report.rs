@@ -115,7 +115,8 @@ impl Top {
     pub fn offer(&mut self, row: &ViolationRow) {
         let finding = &row.finding;
         let full = self.rows.len() >= TOP_VIOLATIONS;
-        let beyond = |(severity, arn, ..): &TopKey| (finding.severity, row.arn.as_str()) > (*severity, arn.as_str());
+        let beyond =
+            |(severity, arn, ..): &TopKey| (finding.severity, row.arn.as_str()) > (*severity, arn.as_str());
         if full && self.rows.last_key_value().is_some_and(|(worst, _)| beyond(worst)) {
             return;
         }

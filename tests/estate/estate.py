@@ -133,9 +133,7 @@ class Clients:
             read_timeout=60,
             request_checksum_calculation="when_required",
         )
-        return self._session.client(
-            service, region_name=region, endpoint_url=self._endpoint, config=config, **keys
-        )
+        return self._session.client(service, region_name=region, endpoint_url=self._endpoint, config=config, **keys)
 
 
 # --- what is planned -------------------------------------------------------------------------------------------
@@ -183,7 +181,12 @@ def wrong_value_case(_: random.Random, tags: Tags, __: str) -> None:
 
 def wrong_key_case(rng: random.Random, tags: Tags, _: str) -> None:
     key, other = rng.choice(
-        [("CostCenter", "costcenter"), ("Owner", "owner"), ("Environment", "ENVIRONMENT"), ("Application", "application")]
+        [
+            ("CostCenter", "costcenter"),
+            ("Owner", "owner"),
+            ("Environment", "ENVIRONMENT"),
+            ("Application", "application"),
+        ]
     )
     rename(tags, key, other)
 
@@ -214,12 +217,12 @@ MISTAKES = [
 def tags_of(rng: random.Random, type_: str, team: str, app: str) -> Tags:
     """Tags as people set them: mostly right, sometimes none, sometimes with a mistake or two."""
     luck = rng.random()
-    if luck < 0.12:
+    if luck < 0.08:
         return {}
     tags = proper_tags(rng, type_, team, app)
-    if type_ in DATABASES and rng.random() < 0.15:
-        tags["Migration"] = rng.choice(["wave-1", "wave-2", "later"])
-    if luck > 0.55:
+    if type_ in DATABASES and rng.random() < 0.3:
+        tags["Migration"] = rng.choice(["wave-1", "wave-2", "wave-2", "later"])
+    if luck > 0.66:
         for _ in range(rng.choice([1, 1, 2])):
             rng.choice(MISTAKES)(rng, tags, type_)
     return tags

@@ -10,16 +10,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs `"$@"` until it ends or standard input does; then the child gets the signal named by `$0`.
+/// Runs a command until it ends or standard input does; then the command gets a signal, and its directory goes.
+/// The arguments are the signal, the directory and the command.
 const WATCH: &str = r#"
+directory=$1
+shift
 exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!
-{ cat <&3 >/dev/null; kill -"$0" "$child" 2>/dev/null; } &
+{ cat <&3 >/dev/null; : >"$directory/leaving"; kill -"$0" "$child" 2>/dev/null; } &
 watch=$!
 wait "$child"
 status=$?
-kill "$watch" 2>/dev/null
+if [ -e "$directory/leaving" ]; then rm -rf -- "$directory"; else kill "$watch" 2>/dev/null; fi
 exit "$status"
 "#;
 
@@ -34,12 +37,18 @@ pub(crate) struct Guarded {
 
 impl Guarded {
     /// Starts a prepared command under the watching shell. `signal` (`TERM`, `INT` …) asks it to leave.
-    /// The environment and the working directory of `command` are kept; its stdio is replaced: `log` takes
-    /// standard error and output.
-    pub(crate) fn spawn(command: &Command, signal: &str, log: &Path) -> io::Result<Self> {
-        let output = std::fs::File::create(log)?;
+    /// The environment and the working directory of `command` are kept; what it prints goes to `log` in
+    /// `directory`, which is removed at the end, because a static value of this process never is.
+    pub(crate) fn spawn(command: &Command, signal: &str, directory: &Path) -> io::Result<Self> {
+        let output = std::fs::File::create(directory.join("log"))?;
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(WATCH).arg(signal).arg(command.get_program()).args(command.get_args());
+        shell
+            .arg("-c")
+            .arg(WATCH)
+            .arg(signal)
+            .arg(directory)
+            .arg(command.get_program())
+            .args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => shell.env(name, value),
@@ -71,7 +80,7 @@ impl Drop for Guarded {
         let deadline = Instant::now() + LEAVE_WITHIN;
         while Instant::now() < deadline {
             match self.watcher.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Ok(None) => std::thread::park_timeout(Duration::from_millis(10)),
                 Ok(Some(_)) | Err(_) => return,
             }
         }
@@ -91,7 +100,7 @@ pub(crate) fn wait_for<T>(within: Duration, mut probe: impl FnMut() -> Option<T>
         if Instant::now() >= deadline {
             return None;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -106,10 +115,43 @@ pub(crate) fn find_program(name: &str, extra: &[PathBuf]) -> Option<PathBuf> {
         .find(|candidate| candidate.is_file())
 }
 
-/// The last lines of a log file, for error messages.
-pub(crate) fn tail(log: &Path) -> String {
-    let text =
-        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+/// The last lines that a child in this directory printed, for error messages.
+pub(crate) fn tail(directory: &Path) -> String {
+    let text = std::fs::read(directory.join("log"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_child_is_gone_and_so_is_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo $$ > \"$0/pid\"; exec sleep 1000"]).arg(directory.path());
+        let mut child = Guarded::spawn(&command, "TERM", directory.path()).unwrap();
+        let read =
+            || std::fs::read_to_string(directory.path().join("pid")).ok().filter(|pid| pid.ends_with('\n'));
+        let pid = wait_for(LEAVE_WITHIN, read).unwrap();
+        assert!(!child.ended());
+        drop(child);
+        assert!(!directory.path().exists());
+        let alive = Command::new("kill").args(["-0", pid.trim()]).output().unwrap();
+        assert!(!alive.status.success(), "{pid} is still there");
+    }
+
+    #[test]
+    fn a_child_that_fails_is_noticed_and_leaves_its_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo out of luck >&2; exit 3"]);
+        let mut child = Guarded::spawn(&command, "TERM", directory.path()).unwrap();
+        assert_eq!(wait_for(LEAVE_WITHIN, || child.ended().then_some(())), Some(()));
+        drop(child);
+        assert_eq!(tail(directory.path()), "out of luck");
+    }
 }

@@ -12,9 +12,12 @@ use tempfile::TempDir;
 
 use crate::child::{Guarded, tail, wait_for};
 use crate::estate;
+use crate::packages;
 
 const REQUIREMENTS: &str = include_str!("../estate/requirements.txt");
-const START_WITHIN: Duration = Duration::from_secs(120);
+/// What Debian calls an interpreter that can make environments.
+const PACKAGE: &str = "python3-venv";
+const START_WITHIN: Duration = Duration::from_mins(2);
 
 /// Why moto could not be installed or started.
 #[derive(Debug, thiserror::Error)]
@@ -61,15 +64,17 @@ pub struct Moto {
     python: PathBuf,
     // Ends the server before its directory goes.
     _server: Guarded,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Moto {
     /// Installs moto into the user's cache where it is not there yet, and starts it.
     pub fn start() -> Result<Self, MotoError> {
         let python = installed()?;
-        let directory = tempfile::tempdir().map_err(at(Path::new("temporary directory")))?;
-        let log = directory.path().join("moto.log");
+        let directory = tempfile::Builder::new()
+            .prefix("tagwarden-moto-")
+            .tempdir()
+            .map_err(at(Path::new("temporary directory")))?;
         let port_file = directory.path().join("port");
         let mut command = Command::new(&python);
         command
@@ -78,7 +83,7 @@ impl Moto {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
             .env("MOTO_LAMBDA_STUB_ECR", "true");
-        let mut server = Guarded::spawn(&command, "TERM", &log).map_err(at(&python))?;
+        let mut server = Guarded::spawn(&command, "TERM", directory.path()).map_err(at(&python))?;
         let port = wait_for(START_WITHIN, || {
             let port =
                 std::fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse::<u16>().ok());
@@ -88,8 +93,8 @@ impl Moto {
                 _ => None,
             }
         });
-        let port = port.flatten().ok_or_else(|| MotoError::NotUp(tail(&log)))?;
-        Ok(Self { address: format!("127.0.0.1:{port}"), python, _server: server, _directory: directory })
+        let port = port.flatten().ok_or_else(|| MotoError::NotUp(tail(directory.path())))?;
+        Ok(Self { address: format!("127.0.0.1:{port}"), python, _server: server, directory })
     }
 
     /// `host:port`
@@ -100,6 +105,11 @@ impl Moto {
     /// Its base URL, without a trailing slash.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// A directory that goes with the server.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The interpreter that has boto3.
@@ -119,7 +129,10 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> MotoError + use<> {
 fn installed() -> Result<PathBuf, MotoError> {
     let cache = cache_directory()?;
     std::fs::create_dir_all(&cache).map_err(at(&cache))?;
-    let version = python_version()?;
+    let version = match python_version() {
+        Err(MotoError::NoPython) if packages::install(PACKAGE).is_ok() => python_version()?,
+        version => version?,
+    };
     let digest = hex(&Sha256::digest(format!("{version}\n{REQUIREMENTS}")));
     let home = cache.join(format!("moto-{}", &digest[..16]));
     let python = home.join("bin/python");
@@ -144,7 +157,10 @@ fn install(home: &Path) -> Result<(), MotoError> {
     if home.exists() {
         std::fs::remove_dir_all(home).map_err(at(home))?;
     }
-    let made = run(Command::new("python3").args(["-m", "venv"]).arg(home))?;
+    let mut made = make_environment(home)?;
+    if !made.status.success() && packages::install(PACKAGE).is_ok() {
+        made = make_environment(home)?;
+    }
     if !made.status.success() {
         return Err(MotoError::NoVenv { path: home.to_owned(), output: text_of(&made) });
     }
@@ -162,6 +178,10 @@ fn install(home: &Path) -> Result<(), MotoError> {
     ]);
     let done = run(pip.arg(&requirements))?;
     if done.status.success() { Ok(()) } else { Err(MotoError::Install(text_of(&done))) }
+}
+
+fn make_environment(home: &Path) -> Result<Output, MotoError> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
 }
 
 /// An environment is tied to the interpreter that made it.

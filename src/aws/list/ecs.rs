@@ -160,12 +160,11 @@ impl LatestRevisions {
             let Some((family, revision)) = arn.rsplit_once(':') else { continue };
             let Ok(revision) = revision.parse::<u64>() else { continue };
             let length = family.len();
-            match self.0.get_mut(family) {
-                Some(latest) => *latest = revision.max(*latest),
-                None => {
-                    arn.truncate(length);
-                    self.0.insert(arn, revision);
-                }
+            if let Some(latest) = self.0.get_mut(family) {
+                *latest = revision.max(*latest);
+            } else {
+                arn.truncate(length);
+                self.0.insert(arn, revision);
             }
         }
     }

@@ -8,12 +8,12 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream::{self, FuturesUnordered};
 use tagwarden_app::ports::PageSender;
-use tagwarden_core::coverage::CellState;
 use tagwarden_core::resource::{Resource, Tag, Tags};
 use tokio::sync::mpsc;
 
@@ -60,8 +60,8 @@ where
     Listing: Future<Output = Result<(), Stop>>,
 {
     let (sender, listed) = mpsc::channel(1);
-    let join = Join { run, single, bulk_refused: AtomicBool::new(false), denials: AtomicU32::new(0) };
-    let (joining, listing) = tokio::join!(join.all(listed), listing(sender));
+    let join = Join { run, single, bulk_refused: OnceLock::new(), denials: AtomicU32::new(0) };
+    let (joining, listing) = tokio::join!(Box::pin(join.all(listed)), Box::pin(listing(sender)));
     // A listing that lost its reader only says so; the reader knows why.
     joining.and(listing)
 }
@@ -74,7 +74,8 @@ pub(super) async fn hand_on(join: &PageSender, page: Vec<Resource>) -> Result<()
 struct Join<'a> {
     run: &'a Run<'a>,
     single: Single,
-    bulk_refused: AtomicBool,
+    /// Why the tagging API is not asked any more.
+    bulk_refused: OnceLock<Refusal>,
     /// Denials of single calls so far; reset for good by the first success, by becoming `u32::MAX`.
     denials: AtomicU32,
 }
@@ -104,7 +105,7 @@ impl Join<'_> {
 
     /// At most [`ARNS_MAX`] resources, with their tags.
     async fn chunk(&self, mut resources: Vec<Resource>) -> Result<Vec<Resource>, Refusal> {
-        if !self.bulk_refused.load(Ordering::Relaxed) {
+        if self.bulk_refused.get().is_none() {
             match self.bulk(&resources).await {
                 Ok(mut tags) => {
                     for resource in &mut resources {
@@ -116,7 +117,8 @@ impl Join<'_> {
                     return Err(refusal);
                 }
                 Err(refusal) if matches!(refusal.kind, Kind::Denied | Kind::Unsupported) => {
-                    self.bulk_refused.store(true, Ordering::Relaxed);
+                    // Several chunks may learn it at once; the first reason stays.
+                    let _ = self.bulk_refused.set(refusal);
                 }
                 Err(refusal) => {
                     let gap = refusal.gap();
@@ -180,17 +182,25 @@ impl Join<'_> {
             }
             Err(refusal) if refusal.kind == Kind::Expired => return Err(refusal),
             Err(refusal) => {
-                let gap = refusal.gap();
-                if gap.state == CellState::Denied {
+                if refusal.kind == Kind::Denied {
                     let next = |seen: u32| (seen < DENIALS_MAX).then_some(seen + 1);
                     // A failed update means that nothing is counted any more.
                     let _ = self.denials.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
                 }
+                let gap = self.explain(refusal).gap();
                 self.run.note(gap.state, gap.cause);
                 Tags::Unread
             }
         };
         Ok(Some(resource))
+    }
+
+    /// The bulk permission is the one to ask for first; the single one comes second.
+    fn explain(&self, single: Refusal) -> Refusal {
+        match self.bulk_refused.get() {
+            Some(bulk) => Refusal::new(single.kind, format!("{}; one by one: {}", bulk.cause, single.cause)),
+            None => single,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! RDS: instances and clusters, tags inline.
 //!
-//! Neptune and DocumentDB answer here as well, under ARNs of `rds`. They are kept: they are databases with the same
+//! Neptune and `DocumentDB` answer here as well, under ARNs of `rds`. They are kept: they are databases with the same
 //! tags in the same place, no other type covers them, and leaving them out would hide them.
 
 use aws_sdk_rds::types::Tag as RdsTag;

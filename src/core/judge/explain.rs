@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use crate::finding::{Exempted, Finding, FindingKind, Severity, ViolationType};
 use crate::intern::Symbol;
-use crate::policy::{KeyCase, Outcome, TagRule};
+use crate::policy::{KeyCase, Outcome, Policy, TagRule};
 use crate::tally::Verdict;
 
 use super::place::TypeScope;
-use super::{Judge, NONE, TagSet};
+use super::{FORBIDDEN, Judge, MISNAMED, NEAR, NONE, TagSet};
 
 impl Judge {
     /// Writes down the findings. The slots hold the values of the resource.
@@ -17,16 +17,22 @@ impl Judge {
         scope: &TypeScope,
         arn: &str,
         set: &TagSet,
+        flags: u8,
         findings: &mut Vec<Finding>,
     ) -> Verdict {
+        let policy = Arc::clone(&self.policy);
         for &rule in &scope.rules {
             if self.hold(self.lookout.of_rules[usize::from(rule)].clone()) {
-                self.explain_rule(rule, set, findings);
+                self.explain_rule(rule, &policy.rules()[usize::from(rule)], set, flags, findings);
             }
         }
-        self.explain_forbidden(set, findings);
-        self.explain_naming(set, findings);
-        self.exempt(scope, arn, findings);
+        if flags & FORBIDDEN != 0 {
+            self.explain_forbidden(set, findings);
+        }
+        if flags & MISNAMED != 0 || set.long {
+            self.explain_naming(set, findings);
+        }
+        self.exempt(&policy, scope, arn, findings);
         if findings.iter().any(Finding::counts) {
             Verdict::Violating
         } else if findings.iter().any(|finding| finding.kind == FindingKind::Violation) {
@@ -36,11 +42,17 @@ impl Judge {
         }
     }
 
-    fn explain_rule(&mut self, position: u16, set: &TagSet, findings: &mut Vec<Finding>) {
-        let policy = Arc::clone(&self.policy);
-        let rule = &policy.rules()[usize::from(position)];
+    fn explain_rule(
+        &mut self,
+        position: u16,
+        rule: &TagRule,
+        set: &TagSet,
+        flags: u8,
+        findings: &mut Vec<Finding>,
+    ) {
         let mut value = self.slots[usize::from(position)];
         if value == NONE
+            && flags & NEAR != 0
             && let Some((key, near)) = self.misspelled(position, set)
         {
             let kind = if rule.key_case() == KeyCase::Exact { kind(rule) } else { FindingKind::Advice };
@@ -131,11 +143,10 @@ impl Judge {
     }
 
     /// Marks what the exemptions of the place cover; the first one in the policy speaks.
-    fn exempt(&mut self, scope: &TypeScope, arn: &str, findings: &mut [Finding]) {
+    fn exempt(&mut self, policy: &Policy, scope: &TypeScope, arn: &str, findings: &mut [Finding]) {
         if findings.is_empty() {
             return;
         }
-        let policy = Arc::clone(&self.policy);
         for &position in &scope.exemptions {
             let exemption = &policy.exemptions()[usize::from(position)];
             let selectors = self.lookout.of_exemptions[usize::from(position)].clone();

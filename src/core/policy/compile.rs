@@ -295,10 +295,10 @@ impl Compiler<'_> {
                     format!("{} is a former name of {}; use that", quoted(pattern), quoted(literal)),
                 );
             }
-            let names = pattern.split_once(':').is_some_and(|(service, _)| !service.contains('*'));
+            let by_service = pattern.split_once(':').is_some_and(|(service, _)| !service.contains('*'));
             for id in matched {
                 members[id.index()] = true;
-                named[id.index()] |= names;
+                named[id.index()] |= by_service;
             }
         }
         let all = patterns.iter().any(|pattern| pattern == "*");
@@ -501,7 +501,7 @@ impl Compiler<'_> {
                 "says nothing about where it holds; give arns or resources",
             ),
             (Some(_), false) => {
-                self.refuse(path, Reason::Conflict, "gives both arns and resources; give one of them")
+                self.refuse(path, Reason::Conflict, "gives both arns and resources; give one of them");
             }
             (Some(resources), true)
                 if resources.types.is_empty()

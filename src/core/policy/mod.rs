@@ -13,7 +13,7 @@ pub mod predecessor;
 mod revision;
 mod scope;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod values;
 
 use std::sync::Arc;

@@ -98,13 +98,14 @@ fn document(text: &str, name: &str, notes: &mut Notes) -> Option<PolicyDraft> {
             return None;
         }
     };
-    let mut root = Fields { path: String::new(), fields: root, notes };
+    let mut root = Fields { path: String::new(), unread: root, notes };
     for prose in ["version", "last_updated"] {
-        root.fields.remove(prose);
+        root.unread.remove(prose);
     }
     let description = root.text("description").unwrap_or_default();
     let naming = root.object("tag_naming_rules").map(|fields| {
-        let mut rules = Fields { path: "tag_naming_rules".to_owned(), fields, notes: &mut *root.notes };
+        let mut rules =
+            Fields { path: "tag_naming_rules".to_owned(), unread: fields, notes: &mut *root.notes };
         let case_sensitive = rules.flag("case_sensitivity");
         let naming = NamingDraft {
             allow_special_characters: rules.flag("allow_special_characters"),
@@ -135,7 +136,7 @@ fn document(text: &str, name: &str, notes: &mut Notes) -> Option<PolicyDraft> {
 /// An object that is being read; what is still in it at the end is unknown.
 struct Fields<'a> {
     path: String,
-    fields: Map<String, Value>,
+    unread: Map<String, Value>,
     notes: &'a mut Notes,
 }
 
@@ -146,7 +147,7 @@ impl Fields<'_> {
 
     /// The field, unless it is absent or null.
     fn take(&mut self, name: &str) -> Option<Value> {
-        self.fields.remove(name).filter(|value| !value.is_null())
+        self.unread.remove(name).filter(|value| !value.is_null())
     }
 
     fn wrong(&mut self, name: &str, found: &Value, expected: &str) {
@@ -221,7 +222,7 @@ impl Fields<'_> {
             match value {
                 Value::Object(fields) => {
                     let path = self.path(&format!("{name}[{index}]"));
-                    let mut tag = Fields { path, fields, notes: &mut *self.notes };
+                    let mut tag = Fields { path, unread: fields, notes: &mut *self.notes };
                     tags.push(tag.tag(key_case));
                     tag.rest();
                 }
@@ -260,7 +261,7 @@ impl Fields<'_> {
 
     /// Reports what nothing here reads.
     fn rest(&mut self) {
-        for name in std::mem::take(&mut self.fields).into_iter().map(|(name, _)| name) {
+        for name in std::mem::take(&mut self.unread).into_iter().map(|(name, _)| name) {
             let path: String = self.path(&name).chars().take(128).collect();
             self.notes.warn(path, "is not used");
         }

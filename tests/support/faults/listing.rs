@@ -3,6 +3,8 @@
 //! The simulator hardly pages; AWS always does. Cutting a list anew needs to know, for each operation, where the
 //! items are and where tokens go in and out.
 
+use std::fmt::Write;
+
 use bytes::Bytes;
 use http::Uri;
 use http::request::Parts;
@@ -126,9 +128,9 @@ impl Paging {
                         text.push_str(item);
                     }
                 }
-                text.push_str(&format!("</{}>", self.items));
+                let _ = write!(text, "</{}>", self.items);
                 if let Some(next) = next {
-                    text.push_str(&format!("<{0}>{1}</{0}>", self.given, escape::escape(next)));
+                    let _ = write!(text, "<{0}>{1}</{0}>", self.given, escape::escape(next));
                 }
                 text.push_str(after);
                 text

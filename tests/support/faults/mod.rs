@@ -11,6 +11,8 @@ mod regions;
 mod rule;
 mod serve;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -307,6 +309,6 @@ impl fmt::Debug for Proxy {
             .debug_struct("Proxy")
             .field("address", &self.address)
             .field("upstream", &self.upstream)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

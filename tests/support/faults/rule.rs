@@ -24,7 +24,8 @@ pub enum Fault {
     ExpireCredentials,
     /// Refuses the page token. Touches only calls that carry one.
     ExpireToken,
-    /// Cuts the listing into pages of this many items, whatever the simulator does.
+    /// Cuts the listing into pages of this many items, whatever the simulator does. A rule for actions with a `*`
+    /// touches only those that page.
     Repage {
         /// Items a page, at least 1.
         size: usize,
@@ -147,7 +148,11 @@ impl Rule {
             && glob(&self.action, call.action)
             && same(&self.region, call.region)
             && same(&self.account, call.account)
-            && (self.fault != Fault::ExpireToken || call.further_page)
+            && match self.fault {
+                Fault::ExpireToken => call.further_page,
+                Fault::Repage { .. } => call.pages || !self.action.contains('*'),
+                _ => true,
+            }
     }
 
     /// Whether it strikes now; counts.
@@ -174,6 +179,8 @@ pub(super) struct Target<'a> {
     pub(super) region: &'a str,
     pub(super) account: &'a str,
     pub(super) further_page: bool,
+    /// Whether it is known how the action pages.
+    pub(super) pages: bool,
 }
 
 /// What happens to one call: at most one fault that is its answer, and one of the wire on top.
@@ -210,7 +217,7 @@ mod tests {
     use super::*;
 
     fn target<'a>(service: &'a str, action: &'a str, region: &'a str, further_page: bool) -> Target<'a> {
-        Target { service, action, region, account: "111122223333", further_page }
+        Target { service, action, region, account: "111122223333", further_page, pages: false }
     }
 
     #[test]

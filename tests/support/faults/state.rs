@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::answer::Answer;
 use super::call::{AMBIENT_ACCOUNT, Call, Identity};
-use super::listing::{List, Paging};
+use super::listing::{List, Paging, paging};
 use super::rule::{Rule, Strike, Target, strike};
 
 /// Calls kept in the log; later ones are only counted.
@@ -65,6 +65,7 @@ impl State {
             region: &identity.region,
             account: &account,
             further_page,
+            pages: paging(identity).is_some(),
         };
         let strike = strike(&mut inner.rules, &target);
         inner.in_flight += 1;

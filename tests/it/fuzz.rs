@@ -1,0 +1,52 @@
+//! The fuzz bodies on the stable compiler, bounded: mutations of real files and plain noise.
+
+#[path = "../../fuzz/bodies.rs"]
+mod bodies;
+
+use std::path::Path;
+
+use proptest::prelude::*;
+
+fn seeds() -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    ["policies/starter.yaml", "tests/estate/policy.yaml", "tests/cases/manifests/predecessor.json"]
+        .iter()
+        .map(|file| std::fs::read(root.join(file)).unwrap())
+        .collect()
+}
+
+/// A real file with a piece of it replaced.
+fn mutation() -> impl Strategy<Value = Vec<u8>> {
+    let seeds = seeds();
+    (0..seeds.len(), any::<prop::sample::Index>(), 0..40_usize, prop::collection::vec(any::<u8>(), 0..40)).prop_map(
+        move |(seed, start, length, piece)| {
+            let mut bytes = seeds[seed].clone();
+            let start = start.index(bytes.len());
+            let end = (start + length).min(bytes.len());
+            bytes.splice(start..end, piece);
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn manifests_survive_mutations(data in mutation()) {
+        bodies::manifests(&data);
+        bodies::predecessor(&data);
+    }
+
+    #[test]
+    fn parsers_survive_noise(data in prop::collection::vec(any::<u8>(), 0..400)) {
+        bodies::manifests(&data);
+        bodies::predecessor(&data);
+        bodies::arn(&data);
+    }
+
+    #[test]
+    fn arns_survive(text in "arn:(aws|aws-cn|\\PC{0,3}):(ec2|rds|s3|sns|\\PC{0,4}):[a-z0-9-]{0,9}:[0-9]{0,13}:\\PC{0,40}") {
+        bodies::arn(text.as_bytes());
+    }
+}
