@@ -117,21 +117,12 @@ impl Answers {
             ("ec2", "DescribeRegions") => self.regions(),
             ("ec2", "DescribeInstances") => self.ec2_page(call, Kind::Instance, "reservationSet", &self.instance),
             ("ec2", "DescribeVolumes") => self.ec2_page(call, Kind::Volume, "volumeSet", &self.volume),
-            ("ec2", operation) if operation.starts_with("Describe") => {
-                xml(format!("<{operation}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"/>"))
-            }
             ("rds", "DescribeDBInstances") => self.db_page(call),
-            ("rds", "DescribeDBClusters") => xml(
-                "<DescribeDBClustersResponse xmlns=\"http://rds.amazonaws.com/doc/2014-10-31/\">\
-                 <DescribeDBClustersResult><DBClusters/></DescribeDBClustersResult></DescribeDBClustersResponse>"
-                    .to_owned(),
-            ),
             ("lambda", "ListFunctions") => self.function_page(call),
             ("lambda", "ListTags") => self.function_tags(call),
             ("s3", "ListBuckets") => self.buckets(call),
             ("s3", "GetBucketTagging") => self.bucket_tags(call),
             ("ecs", "ListClusters") => json(json!({ "clusterArns": self.clusters(call) }).to_string()),
-            ("ecs", "DescribeClusters") => self.describe_clusters(call),
             ("ecs", "ListServices") => self.service_page(call),
             ("ecs", "DescribeServices") => self.describe_services(call),
             ("dynamodb", "ListTables") => self.table_page(call),
@@ -151,7 +142,15 @@ impl Answers {
         }
     }
 
-    fn render(&self, template: &Template, style: TagStyle, kind: Kind, region: &str, number: u32, out: &mut Vec<u8>) {
+    fn render(
+        &self,
+        template: &Template,
+        style: TagStyle,
+        kind: Kind,
+        region: &str,
+        number: u32,
+        out: &mut Vec<u8>,
+    ) {
         for (index, part) in template.0.iter().enumerate() {
             match (index % 2, *part) {
                 (1, "account") => out.extend_from_slice(ACCOUNT.as_bytes()),
@@ -196,7 +195,9 @@ impl Answers {
         for number in page.numbers.clone() {
             self.render(template, EC2_TAG, kind, &call.region, number, &mut out);
         }
-        out.extend_from_slice(format!("</{set}>{}</{operation}Response>", page.element("nextToken")).as_bytes());
+        out.extend_from_slice(
+            format!("</{set}>{}</{operation}Response>", page.element("nextToken")).as_bytes(),
+        );
         respond(StatusCode::OK, XML, out)
     }
 
@@ -254,7 +255,8 @@ impl Answers {
     }
 
     fn buckets(&self, call: &Call) -> Answer {
-        let mut out = b"<ListAllMyBucketsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Buckets>".to_vec();
+        let mut out =
+            b"<ListAllMyBucketsResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Buckets>".to_vec();
         let home = call.field("bucket-region");
         for region in self.estate.regions.iter().filter(|region| home.is_none_or(|home| home == **region)) {
             for number in 0..self.estate.count(Kind::Bucket, region) {
@@ -284,16 +286,11 @@ impl Answers {
         any.then(|| cluster_arn(&call.region)).into_iter().collect()
     }
 
-    fn describe_clusters(&self, call: &Call) -> Answer {
-        let clusters = self.clusters(call);
-        let clusters = clusters.iter().map(|arn| json!({ "clusterArn": arn, "clusterName": "main", "tags": [] }));
-        json(json!({ "clusters": clusters.collect::<Vec<_>>(), "failures": [] }).to_string())
-    }
-
     fn service_page(&self, call: &Call) -> Answer {
         let size = call.number("maxResults").unwrap_or(SERVICES_DEFAULT).min(page_max(Kind::Service));
         let page = Page::of(self.estate.count(Kind::Service, &call.region), call.text("nextToken"), size);
-        let arns: Vec<String> = page.numbers.clone().map(|number| Kind::Service.arn(&call.region, number)).collect();
+        let arns: Vec<String> =
+            page.numbers.clone().map(|number| Kind::Service.arn(&call.region, number)).collect();
         json(format!("{{\"serviceArns\":{}{}}}", json!(arns), page.member("nextToken")))
     }
 
@@ -311,13 +308,19 @@ impl Answers {
 
     fn table_page(&self, call: &Call) -> Answer {
         let size = call.number("Limit").unwrap_or(u32::MAX).min(page_max(Kind::Table));
-        let page = Page::of(self.estate.count(Kind::Table, &call.region), call.text("ExclusiveStartTableName"), size);
-        let names: Vec<String> = page.numbers.clone().map(|number| Kind::Table.name(&call.region, number)).collect();
+        let page = Page::of(
+            self.estate.count(Kind::Table, &call.region),
+            call.text("ExclusiveStartTableName"),
+            size,
+        );
+        let names: Vec<String> =
+            page.numbers.clone().map(|number| Kind::Table.name(&call.region, number)).collect();
         json(format!("{{\"TableNames\":{}{}}}", json!(names), page.member("LastEvaluatedTableName")))
     }
 
     fn table_tags(&self, call: &Call) -> Answer {
-        let tags = self.tags_of(call.text("ResourceArn").unwrap_or_default(), &call.region).unwrap_or_default();
+        let tags =
+            self.tags_of(call.text("ResourceArn").unwrap_or_default(), &call.region).unwrap_or_default();
         let mut out = b"{\"Tags\":[".to_vec();
         push_tags(&mut out, JSON_TAG, &tags);
         out.extend_from_slice(b"]}");
@@ -331,7 +334,8 @@ impl Answers {
         }
         let named = arns.iter().filter_map(|arn| self.find(arn, &call.region));
         let known = named.filter(|(kind, region, number)| self.is_known(*kind, region, *number));
-        let (found, next): (Vec<_>, _) = if arns.is_empty() { self.known_page(call) } else { (known.collect(), None) };
+        let (found, next): (Vec<_>, _) =
+            if arns.is_empty() { self.known_page(call) } else { (known.collect(), None) };
         let mut out = b"{\"ResourceTagMappingList\":[".to_vec();
         for (index, (kind, region, number)) in found.into_iter().enumerate() {
             if index > 0 {
@@ -351,15 +355,22 @@ impl Answers {
         let filters = call.texts("ResourceTypeFilters");
         let asked = |kind: &Kind| {
             let name = kind.type_name();
-            filters.is_empty() || filters.iter().any(|one| name == *one || name.split(':').next() == Some(one))
+            filters.is_empty()
+                || filters.iter().any(|one| name == *one || name.split(':').next() == Some(one))
         };
         let all = region.into_iter().flat_map(|region| {
             let kinds = Kind::ALL.into_iter().filter(asked);
-            kinds.flat_map(move |kind| (0..self.estate.count(kind, region)).map(move |number| (kind, region, number)))
+            kinds.flat_map(move |kind| {
+                (0..self.estate.count(kind, region)).map(move |number| (kind, region, number))
+            })
         });
-        let size = call.number("ResourcesPerPage").unwrap_or(GET_RESOURCES_DEFAULT).min(GET_RESOURCES_MAX) as usize;
+        let size =
+            call.number("ResourcesPerPage").unwrap_or(GET_RESOURCES_DEFAULT).min(GET_RESOURCES_MAX) as usize;
         let start = call.text("PaginationToken").and_then(|token| token.parse().ok()).unwrap_or(0);
-        let known = all.enumerate().skip(start).filter(|(_, (kind, region, number))| self.is_known(*kind, region, *number));
+        let known = all
+            .enumerate()
+            .skip(start)
+            .filter(|(_, (kind, region, number))| self.is_known(*kind, region, *number));
         let mut page: Vec<_> = known.take(size + 1).collect();
         let next = (page.len() > size).then(|| page.pop()).flatten().map(|(position, _)| position);
         (page.into_iter().map(|(_, resource)| resource).collect(), next)
@@ -376,7 +387,9 @@ impl Answers {
         let regions = self.estate.regions.iter().copied().filter(|one| region.is_empty() || *one == region);
         regions
             .flat_map(|region| self.estate.kinds().map(move |kind| (kind, region)))
-            .find(|(kind, region)| kind.arn(region, number) == arn && number < self.estate.count(*kind, region))
+            .find(|(kind, region)| {
+                kind.arn(region, number) == arn && number < self.estate.count(*kind, region)
+            })
             .map(|(kind, region)| (kind, region, number))
     }
 
@@ -403,7 +416,8 @@ fn refusal(call: &Call, status: StatusCode, code: &str) -> Answer {
         "ec2" => respond(
             status,
             XML,
-            format!("<Response><Errors><Error><Code>{code}</Code><Message/></Error></Errors></Response>").into(),
+            format!("<Response><Errors><Error><Code>{code}</Code><Message/></Error></Errors></Response>")
+                .into(),
         ),
         "s3" => respond(status, XML, format!("<Error><Code>{code}</Code><Message/></Error>").into()),
         "rds" | "sts" => {
@@ -411,7 +425,8 @@ fn refusal(call: &Call, status: StatusCode, code: &str) -> Answer {
             respond(status, XML, body.into())
         }
         _ => {
-            let mut answer = respond(status, JSON, json!({ "__type": code, "message": code }).to_string().into());
+            let mut answer =
+                respond(status, JSON, json!({ "__type": code, "message": code }).to_string().into());
             if let Ok(code) = code.parse() {
                 answer.headers_mut().insert("x-amzn-errortype", code);
             }

@@ -26,7 +26,8 @@ pub struct Call {
 impl Call {
     pub fn read(head: &Parts, body: &Bytes) -> Self {
         let mut call = Self::default();
-        let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header =
+            |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let scope = header("authorization").split_once("Credential=").map_or("", |(_, rest)| rest);
         let mut scope = scope.split(',').next().unwrap_or_default().split('/').skip(2).map(str::to_owned);
         call.region = scope.next().unwrap_or_default();
@@ -46,7 +47,8 @@ impl Call {
     }
 
     fn read_path(&mut self, method: &str, path: &str) {
-        let decoded = |part: &str| form_urlencoded::parse(part.as_bytes()).next().map(|(text, _)| text.into_owned());
+        let decoded =
+            |part: &str| form_urlencoded::parse(part.as_bytes()).next().map(|(text, _)| text.into_owned());
         let operation = match (self.service.as_str(), method) {
             ("lambda", "GET") if path.starts_with("/2015-03-31/functions") => "ListFunctions",
             ("lambda", "GET") if path.starts_with("/2017-03-31/tags/") => {
@@ -55,7 +57,7 @@ impl Call {
             }
             ("s3", "GET") if path == "/" => "ListBuckets",
             ("s3", "GET") if self.field("tagging").is_some() => {
-                self.subject = path.trim_matches('/').to_owned();
+                path.trim_matches('/').clone_into(&mut self.subject);
                 "GetBucketTagging"
             }
             _ => "",

@@ -121,7 +121,9 @@ pub const RULES: [Rule; 6] = [
     Rule {
         key: "CostCenter",
         values: Values::Like("^CC-[0-9]{4}$", |value| {
-            value.strip_prefix("CC-").is_some_and(|rest| rest.len() == 4 && rest.bytes().all(|b| b.is_ascii_digit()))
+            value
+                .strip_prefix("CC-")
+                .is_some_and(|rest| rest.len() == 4 && rest.bytes().all(|b| b.is_ascii_digit()))
         }),
         applies_to: &Kind::ALL,
         good: &["CC-1001", "CC-1002", "CC-2040", "CC-3100", "CC-3200", "CC-4711", "CC-5005", "CC-9000"],
@@ -130,9 +132,9 @@ pub const RULES: [Rule; 6] = [
     Rule {
         key: "Owner",
         values: Values::Like("^[a-z]+@example\\.com$", |value| {
-            value.strip_suffix("@example.com").is_some_and(|who| {
-                !who.is_empty() && who.bytes().all(|b| b.is_ascii_lowercase())
-            })
+            value
+                .strip_suffix("@example.com")
+                .is_some_and(|who| !who.is_empty() && who.bytes().all(|b| b.is_ascii_lowercase()))
         }),
         applies_to: &Kind::ALL,
         good: &["payments@example.com", "search@example.com", "data@example.com", "platform@example.com"],

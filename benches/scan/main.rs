@@ -5,7 +5,7 @@
 //! and sizes are printed beside what they aim at, and never fail it: they depend on the machine.
 //! `-- --serve ROW` leaves the stub running, for a profiler.
 
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, unreachable_pub)]
 
 mod answers;
 mod calls;

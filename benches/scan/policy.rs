@@ -13,7 +13,8 @@ pub fn manifest() -> String {
     );
     for rule in &RULES {
         let types: Vec<&str> = rule.applies_to.iter().map(|kind| kind.type_name()).collect();
-        let _ = writeln!(text, "    - key: {}\n      appliesTo: {}", rule.key, json!({ "resourceTypes": types }));
+        let _ =
+            writeln!(text, "    - key: {}\n      appliesTo: {}", rule.key, json!({ "resourceTypes": types }));
         let _ = match rule.values {
             Values::Any => Ok(()),
             Values::Like(regex, _) => writeln!(text, "      values: {}", json!({ "regex": regex })),

@@ -51,7 +51,8 @@ pub fn scan(stub: &Stub, directory: &Path, policy: &Path) -> Result<Usage, Box<d
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
     command.args(["scan", "--format", "json", "--type", &types.join(",")]);
     command.arg("--policy").arg(policy).arg("--output").arg(&output);
-    let usage = measured::run(in_aws(&mut command, stub, directory).stdout(Stdio::null()), &directory.join("log"))?;
+    let usage =
+        measured::run(in_aws(&mut command, stub, directory).stdout(Stdio::null()), &directory.join("log"))?;
     let report: Report = serde_json::from_reader(BufReader::new(File::open(&output)?))?;
     report.check(&stub.estate.truth(true), &stub.traffic())?;
     Ok(usage)
@@ -79,10 +80,11 @@ impl Report {
         if listed != self.summary.violations {
             return Err(format!("{listed} violations are listed, {} are counted", self.summary.violations));
         }
-        for cell in &self.coverage {
-            let tagged_only = cell.resource_type == Kind::Table.type_name();
-            if cell.state != if tagged_only { "tagged_only" } else { "complete" } {
-                return Err(format!("not seen: {cell:?}"));
+        for Cell { region, resource_type, state, cause } in &self.coverage {
+            let seen = if resource_type == Kind::Table.type_name() { "tagged_only" } else { "complete" };
+            if state != seen {
+                let cause = cause.as_deref().unwrap_or("no cause given");
+                return Err(format!("{resource_type} in {region} is {state}: {cause}"));
             }
         }
         let sent = Traffic { requests: self.requests.clone(), throttled: self.throttled };
