@@ -18,7 +18,7 @@ const LINES: usize = 12;
 /// A table without borders, as `kubectl` prints them.
 pub fn plain(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_width(COLUMNS);
     table.set_header(header.iter().copied());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

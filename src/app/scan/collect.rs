@@ -73,7 +73,7 @@ impl Collector {
 
     /// Opens a cell for everything in scope, and returns how many there are. What cannot be listed at all goes
     /// straight to the coverage.
-    pub fn expect(&mut self, plan: &ListingPlan, fields: &[Field]) -> usize {
+    pub fn open_cells(&mut self, plan: &ListingPlan, fields: &[Field]) -> usize {
         for (account, field) in fields.iter().enumerate() {
             let Some(id) = self.ids[account].clone() else { continue };
             self.by_account.insert(id.clone(), Tally::default());

@@ -109,7 +109,7 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     let plan = Arc::new(plan(&request.registry, &types));
 
     let mut collector = collect::Collector::new(request, &surveys, started_at);
-    let total = collector.expect(&plan, &fields);
+    let total = collector.open_cells(&plan, &fields);
     progress.send_modify(|now| now.cells = total);
     let mut messages = listing::start(surveys, &fields, &plan, request.bounds, cancel);
     while let Some(message) = messages.next().await {
