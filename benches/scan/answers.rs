@@ -115,7 +115,9 @@ impl Answers {
         match (call.service.as_str(), call.operation.as_str()) {
             ("sts", "GetCallerIdentity") => caller(),
             ("ec2", "DescribeRegions") => self.regions(),
-            ("ec2", "DescribeInstances") => self.ec2_page(call, Kind::Instance, "reservationSet", &self.instance),
+            ("ec2", "DescribeInstances") => {
+                self.ec2_page(call, Kind::Instance, "reservationSet", &self.instance)
+            }
             ("ec2", "DescribeVolumes") => self.ec2_page(call, Kind::Volume, "volumeSet", &self.volume),
             ("rds", "DescribeDBInstances") => self.db_page(call),
             ("lambda", "ListFunctions") => self.function_page(call),
