@@ -50,6 +50,8 @@ fn report(failure: &Failure) {
 
 /// Logs go to stderr, and only when `TAGWARDEN_LOG` asks for them (`debug`, `tagwarden_aws=trace` …).
 fn telemetry() {
+    use std::io::IsTerminal;
+
     use tracing_subscriber::EnvFilter;
     if let Ok(mut filter) = EnvFilter::try_from_env("TAGWARDEN_LOG") {
         // Below `info` these print whole requests, and with them the ExternalId of every role.
@@ -66,6 +68,10 @@ fn telemetry() {
                 Err(_) => return,
             };
         }
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_writer(std::io::stderr)
+            .init();
     }
 }

@@ -91,3 +91,65 @@ fn names(names: &BTreeSet<String>, one: &str, many: &str) -> String {
         format!("{} {many}", names.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tagwarden_core::coverage::Cell;
+
+    use super::*;
+
+    fn report(cells: &[(&str, &str, &str)]) -> ScanReport {
+        let cell = |(account, region, resource_type): &(&str, &str, &str)| Cell {
+            account_id: account.parse().unwrap(),
+            region: Arc::from(*region),
+            resource_type: Arc::from(*resource_type),
+            state: CellState::TimedOut,
+            resources: 0,
+            cause: Some("no answer".into()),
+        };
+        ScanReport {
+            run_id: String::new(),
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            finished_at: jiff::Timestamp::UNIX_EPOCH,
+            policy_name: String::new(),
+            policy_revision: String::new(),
+            accounts: Vec::new(),
+            summary: tagwarden_core::tally::Tally::default(),
+            by_account: BTreeMap::new(),
+            by_region: BTreeMap::new(),
+            by_resource_type: BTreeMap::new(),
+            by_tag: BTreeMap::new(),
+            coverage: cells.iter().map(cell).collect(),
+            top_violations: Vec::new(),
+            requests: BTreeMap::new(),
+            throttled: 0,
+        }
+    }
+
+    fn places(cells: &[(&str, &str, &str)]) -> Vec<String> {
+        of(&report(cells)).into_iter().map(|gap| gap.place).collect()
+    }
+
+    #[test]
+    fn a_line_names_no_cell_that_was_seen() {
+        let (one, two) = ("111111111111", "222222222222");
+        let apart = [(one, "us-east-1", "ec2:instance"), (one, "eu-west-1", "rds:db")];
+        assert_eq!(
+            places(&apart),
+            [
+                "rds:db in eu-west-1 of account 111111111111",
+                "ec2:instance in us-east-1 of account 111111111111"
+            ]
+        );
+        let field = [
+            (one, "us-east-1", "rds:db"),
+            (one, "eu-west-1", "rds:db"),
+            (two, "us-east-1", "rds:db"),
+            (two, "eu-west-1", "rds:db"),
+        ];
+        assert_eq!(places(&field), ["rds:db in eu-west-1, us-east-1 of accounts 111111111111, 222222222222"]);
+        assert_eq!(places(&[(one, "*", "*")]), ["everything in account 111111111111"]);
+    }
+}

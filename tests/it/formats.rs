@@ -514,3 +514,15 @@ fn good_policies_are_called_good_and_old_ones_become_manifests() {
     let printed = succeeded(told(&["policy", "convert", &old, "--name", "inherited"]));
     assert_eq!(printed, manifest);
 }
+
+#[test]
+fn no_log_level_shows_an_external_id() {
+    let site = site();
+    site.cloud.volume(REGION, &[GOOD_OWNER]);
+    let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
+    let ended = program.policy(POLICY).accounts(&[&site.account]).env("TAGWARDEN_LOG", "trace").run();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("DEBUG"), "nothing was logged: {}", ended.stderr);
+    let secret = site.account.external_id.as_deref().unwrap();
+    assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+}

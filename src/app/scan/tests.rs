@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::listing::Listing;
-use tagwarden_core::policy::{Policy, PolicyDraft, Requested, TagRuleDraft, compile};
+use tagwarden_core::policy::{AppliesToDraft, Policy, PolicyDraft, Requested, TagRuleDraft, compile};
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::{AccountState, ScanReport, ViolationRow};
 use tagwarden_core::resource::{Resource, Tag, Tags};
@@ -154,6 +154,18 @@ fn owner_required(registry: &Arc<Registry>) -> Arc<Policy> {
     Arc::new(compile(&draft, registry).unwrap().policy)
 }
 
+/// An owner is required of volumes, and in eu-west-1 only.
+fn owner_required_of_volumes_there(registry: &Arc<Registry>) -> Arc<Policy> {
+    let there = AppliesToDraft {
+        resource_types: vec!["ec2:volume".into()],
+        regions: vec!["eu-west-1".into()],
+        ..AppliesToDraft::default()
+    };
+    let rule = TagRuleDraft { key: "Owner".into(), applies_to: Some(there), ..TagRuleDraft::default() };
+    let draft = PolicyDraft { name: "test".into(), required_tags: vec![rule], ..PolicyDraft::default() };
+    Arc::new(compile(&draft, registry).unwrap().policy)
+}
+
 fn target(id: &str) -> AccountTarget {
     AccountTarget {
         name: None,
@@ -182,10 +194,20 @@ async fn run_until(
     silence: Duration,
     stop: impl Fn(&Progress) -> bool + Send + Sync + 'static,
 ) -> (ScanReport, Sink) {
+    run_policy(owner_required(&Registry::builtin()), cloud, accounts, silence, stop).await
+}
+
+async fn run_policy(
+    policy: Arc<Policy>,
+    cloud: Cloud,
+    accounts: &[&str],
+    silence: Duration,
+    stop: impl Fn(&Progress) -> bool + Send + Sync + 'static,
+) -> (ScanReport, Sink) {
     let registry = Registry::builtin();
     let request = ScanRequest {
         run_id: "run".into(),
-        policy: owner_required(&registry),
+        policy,
         registry: Arc::clone(&registry),
         accounts: accounts.iter().map(|id| target(id)).collect(),
         regions: Vec::new(),
@@ -337,4 +359,22 @@ async fn without_discovery_the_default_region_is_scanned_and_the_report_says_so(
         report.accounts[0].discovery_error.as_deref().is_some_and(|error| error.contains("DescribeRegions"))
     );
     assert!(!report.complete());
+}
+
+#[tokio::test]
+async fn only_what_the_policy_judges_somewhere_is_listed_there() {
+    let denied = ListError { gap: Gap { state: CellState::Denied, cause: "no".into() }, restart: false };
+    let mut cloud = Cloud::default();
+    scenes(
+        &mut cloud,
+        &[
+            (ONE, "eu-west-1", "ec2:volume", Scene::Pages(vec![vec!["a!"]])),
+            (ONE, "us-east-1", "ec2:volume", Scene::Breaks(vec![], denied)),
+        ],
+    );
+    let policy = owner_required_of_volumes_there(&Registry::builtin());
+    let (report, _) = run_policy(policy, cloud, &[ONE], Duration::from_mins(1), |_| false).await;
+    assert_eq!(state(&report, ONE, "eu-west-1", "ec2:volume"), (CellState::Complete, 1));
+    assert_eq!(report.coverage.len(), 1, "no cell, and no call, where no rule applies");
+    assert!(report.complete());
 }
