@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::Surroundings;
 use super::resolve::Resolver;
-use super::value::{Bounded, ControlPlane, LogFormat, LogLevel, Namespace, ObjectName, Shape, StoreUrl, Value};
+use super::value::{Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -149,8 +149,6 @@ settings! {
     "Audits" {
         /// Extend or override the built-in resource types with this file.
         resource_types: Option<PathBuf>, "FILE" = Default::Nothing;
-        /// The policy of audits that name none, where a namespace has several.
-        default_policy: Option<ObjectName> = Default::Nothing;
         /// Let a `ClientAccount` take its external id from a Secret of its namespace. Whoever may write those could
         /// then choose the id of somebody else, so it is off.
         allow_external_id_secret_ref: bool = Default::Text("false");

@@ -55,10 +55,6 @@ pub struct StoreUrl(String);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace(String);
 
-/// The name of an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectName(String);
-
 /// What is logged: a level, or levels by target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(String);
@@ -81,13 +77,6 @@ impl std::fmt::Debug for StoreUrl {
 }
 
 impl Namespace {
-    /// The name itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl ObjectName {
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -207,19 +196,6 @@ impl Value for Namespace {
     }
 }
 
-impl Value for ObjectName {
-    const PLACEHOLDER: &'static str = "NAME";
-
-    fn parse(text: &str) -> Result<Self, String> {
-        let fits = text.len() <= 253 && text.split('.').all(label);
-        if fits { Ok(Self(text.to_owned())) } else { Err(format!("expected the name of an object: {CHARACTERS}")) }
-    }
-
-    fn show(&self) -> String {
-        self.0.clone()
-    }
-}
-
 const CHARACTERS: &str = "lower-case letters, digits and `-`, with a letter or a digit at both ends";
 
 fn label(text: &str) -> bool {
@@ -332,7 +308,7 @@ mod tests {
         same::<bool>(&["true", "false"]);
         same::<SocketAddr>(&["127.0.0.1:0", "[::]:8081"]);
         same::<Vec<Namespace>>(&["a", "a,b-1"]);
-        same::<Option<ObjectName>>(&["corp.v2"]);
+        same::<Option<Namespace>>(&["team-1"]);
         same::<Bounded<10, 300>>(&["10", "300"]);
         same::<LogLevel>(&["info", "warn,tagwarden_aws=debug"]);
     }
@@ -348,7 +324,6 @@ mod tests {
         refused::<bool>(&["", "yes", "TRUE"]);
         refused::<SocketAddr>(&["", "8081", ":8081", "127.0.0.1", "example.com:80"]);
         refused::<Namespace>(&["", "-a", "a-", "A", "a.b", &"a".repeat(64)]);
-        refused::<ObjectName>(&["", "a..b", "a_b"]);
         refused::<Bounded<10, 300>>(&["", "9", "301", "-1", "1.5", "99999999999"]);
         refused::<LogLevel>(&["", "loud", "tagwarden=loud"]);
         refused::<Vec<Namespace>>(&["a,B"]);
