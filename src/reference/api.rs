@@ -52,7 +52,10 @@ fn field(page: &mut String, path: &str, props: &JSONSchemaProps, required: bool)
     let type_ = describe(props);
     let needed = if required { ", required" } else { "" };
     let _ = writeln!(page, "| `{path}` | {type_}{needed} | {} |", about.trim());
-    inner(page, path, props);
+    // Those of Kubernetes itself have a page of their own.
+    if !path.ends_with(".conditions") {
+        inner(page, path, props);
+    }
 }
 
 fn inner(page: &mut String, path: &str, props: &JSONSchemaProps) {
