@@ -1,6 +1,7 @@
 //! `tagwarden`: the command line. It parses, wires adapters to ports, and renders; what it decides is decided
 //! in the rooms below.
 
+mod applier;
 mod cli;
 mod commands;
 mod connection;
