@@ -388,6 +388,41 @@ async fn services_are_described_ten_at_a_time_with_their_tags() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_was_deleted_meanwhile_takes_only_its_services_along() {
+    for gone_at in ["ListServices", "DescribeServices"] {
+        let stub = Stub::start(move |asked| {
+            let cluster = if asked.body.contains("cluster/gone") { "gone" } else { "main" };
+            if asked.action == gone_at && cluster == "gone" {
+                return Some(json_error(400, "ClusterNotFoundException"));
+            }
+            let arn = |what: &str| format!("arn:aws:ecs:eu-west-1:111111111111:{what}");
+            match &*asked.action {
+                "ListClusters" => Some(json(format!(
+                    r#"{{"clusterArns":["{}","{}"]}}"#,
+                    arn("cluster/gone"),
+                    arn("cluster/main")
+                ))),
+                "ListServices" => {
+                    let service = arn(&format!("service/{cluster}/web"));
+                    Some(json(format!(r#"{{"serviceArns":["{service}"]}}"#)))
+                }
+                "DescribeServices" => {
+                    let service = arn(&format!("service/{cluster}/web"));
+                    let service = format!(r#"{{"serviceArn":"{service}","serviceName":"web","tags":[]}}"#);
+                    Some(json(format!(r#"{{"services":[{service}],"failures":[]}}"#)))
+                }
+                _ => None,
+            }
+        })
+        .await;
+        let (found, result) = list(&stub.enter().await, native("ecs:service")).await;
+        result.unwrap();
+        let arns: Vec<_> = found.iter().map(|resource| &*resource.arn).collect();
+        assert_eq!(arns, ["arn:aws:ecs:eu-west-1:111111111111:service/main/web"], "{gone_at}");
+    }
+}
+
+#[tokio::test]
 async fn the_tagging_pass_keeps_what_was_asked_for() {
     let registry = Registry::builtin();
     let stub = Stub::start(|asked| {

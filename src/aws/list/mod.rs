@@ -141,6 +141,12 @@ struct Page<T> {
     next: Option<String>,
 }
 
+impl<T> Page<T> {
+    fn empty() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
+}
+
 impl Run<'_> {
     fn registry(&self) -> &Registry {
         &self.account.shared.settings.registry
@@ -157,6 +163,24 @@ impl Run<'_> {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.attempt(api, sent).await.map_err(|error| self.refusal(action, &error))
+    }
+
+    /// As [`Run::call`]; `None` where the error code says that what was asked about was deleted meanwhile.
+    async fn unless_gone<O, E>(
+        &self,
+        api: Api,
+        action: &str,
+        gone: &str,
+        sent: impl Future<Output = Result<O, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<Option<O>, Refusal>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match self.attempt(api, sent).await {
+            Ok(output) => Ok(Some(output)),
+            Err(error) if error.code() == Some(gone) => Ok(None),
+            Err(error) => Err(self.refusal(action, &error)),
+        }
     }
 
     /// As [`Run::call`], for callers to whom some errors are answers.
