@@ -447,6 +447,50 @@ async fn the_tagging_pass_keeps_what_was_asked_for() {
 }
 
 #[tokio::test]
+async fn an_arn_that_a_type_ought_to_know_is_a_gap_of_that_type_alone() {
+    let registry = Registry::builtin();
+    let id = |name: &str| registry.id(name).unwrap();
+    let stub = Stub::start(|asked| {
+        (asked.action == "GetResources").then(|| {
+            let region = "eu-west-1:111111111111";
+            let mappings = [
+                mapping(&format!("arn:aws:eks:{region}:nodegroup/main/workers/0a1b"), OWNER),
+                mapping(&format!("arn:aws:eks:{region}:nodegroup/main/new-form"), OWNER),
+                mapping("arn:aws:eks:eu-west-2:111111111111:nodegroup/main/elsewhere", OWNER),
+                mapping(&format!("arn:aws:codepipeline:{region}:webhook:other-type"), OWNER),
+                mapping(&format!("arn:aws:codepipeline:{region}:release"), OWNER),
+            ];
+            json(format!(r#"{{"ResourceTagMappingList":[{}],"PaginationToken":""}}"#, mappings.join(",")))
+        })
+    })
+    .await;
+    let session = stub.enter().await;
+    let listing = Listing::Tagged(vec![id("eks:nodegroup"), id("codepipeline:pipeline")]);
+    let (found, result) = list(&session, listing).await;
+    assert_eq!(ids(&found), ["workers", "release"]);
+    let error = result.unwrap_err();
+    assert_eq!((error.gap.state, error.restart), (CellState::Failed, false));
+    assert_eq!(error.types, Some(vec![id("eks:nodegroup")]));
+    assert!(
+        error.gap.cause.contains("named 1 ARNs") && error.gap.cause.contains("new-form"),
+        "{}",
+        error.gap.cause
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_arn_at_all_is_a_gap_of_everything_asked_for() {
+    let stub = Stub::start(|asked| {
+        let answer = || json(r#"{"ResourceTagMappingList":[{"ResourceARN":"orders"}],"PaginationToken":""}"#);
+        (asked.action == "GetResources").then(answer)
+    })
+    .await;
+    let id = Registry::builtin().id("dynamodb:table").unwrap();
+    let error = list(&stub.enter().await, Listing::Tagged(vec![id])).await.1.unwrap_err();
+    assert!(error.is_about(id) && error.gap.cause.contains("`orders`"), "{}", error.gap.cause);
+}
+
+#[tokio::test]
 async fn an_expired_page_token_asks_for_a_fresh_start() {
     let stub = Stub::start(|asked| {
         (asked.action == "GetResources").then(|| json_error(400, "PaginationTokenExpiredException"))

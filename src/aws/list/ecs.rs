@@ -11,7 +11,7 @@ use aws_sdk_ecs::types::{
 };
 use futures_util::StreamExt;
 use futures_util::stream;
-use tagwarden_core::coverage::CellState;
+use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::registry::TypeId;
 use tagwarden_core::resource::{Resource, Tag, Tags};
 
@@ -127,10 +127,8 @@ fn note_failures(run: &Run<'_>, action: &str, failures: Option<Vec<Failure>>) {
         failures.unwrap_or_default().into_iter().find(|failure| failure.reason() != Some("MISSING"));
     if let Some(failure) = not_seen {
         let reason: String = failure.reason().unwrap_or("no reason").chars().take(60).collect();
-        run.note(
-            CellState::Failed,
-            format!("{action} in {} left out what it was asked for: {reason}", run.region),
-        );
+        let cause = format!("{action} in {} left out what it was asked for: {reason}", run.region);
+        run.note(Gap { state: CellState::Failed, cause });
     }
 }
 

@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tagwarden_app::ports::{ListError, PageSender};
-use tagwarden_core::coverage::{CellState, Gap};
+use tagwarden_core::coverage::Gap;
 use tagwarden_core::listing::Listing;
 use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::resource::{GLOBAL, Resource, Tag, Tags};
@@ -56,14 +56,14 @@ pub(crate) async fn list(
     match listed {
         // The receiver has gone: nobody is waiting for the rest.
         Err(Stop::Closed) => Ok(()),
-        Ok(()) => run.into_unread().map_or(Ok(()), |gap| Err(ListError { gap, restart: false })),
+        Ok(()) => run.into_unread().map_or(Ok(()), Err),
         Err(Stop::Refused(refusal)) => {
             let restart = match refusal.kind {
                 Kind::Expired => account.renew(&in_force).await,
                 Kind::StaleToken => true,
                 _ => false,
             };
-            Err(ListError { gap: refusal.gap(), restart })
+            Err(ListError { gap: refusal.gap(), types: None, restart })
         }
     }
 }
@@ -131,8 +131,8 @@ struct Run<'a> {
     /// The region that is asked; never `global`.
     region: Arc<str>,
     pages: &'a PageSender,
-    /// Why tags of some resources could not be read; the first reason counts.
-    unread: Mutex<Option<Gap>>,
+    /// Why some resources, or their tags, could not be read; the first reason counts.
+    unread: Mutex<Option<ListError>>,
 }
 
 /// The answer of a paginated call: what was on the page, and where the next one starts.
@@ -268,11 +268,17 @@ impl Run<'_> {
     }
 
     /// Notes that something of this listing could not be read.
-    fn note(&self, state: CellState, cause: String) {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Gap { state, cause });
+    fn note(&self, gap: Gap) {
+        self.note_about(None, gap);
     }
 
-    fn into_unread(self) -> Option<Gap> {
+    /// As [`Run::note`], about these types of the listing alone.
+    fn note_about(&self, types: Option<Vec<TypeId>>, gap: Gap) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.get_or_insert(ListError { gap, types, restart: false });
+    }
+
+    fn into_unread(self) -> Option<ListError> {
         self.unread.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }
