@@ -198,19 +198,17 @@ fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
         };
     };
     let manifests = manifests(path)?;
-    let resolved = resolve_accounts(&manifests).map_err(InputError::Manifests)?;
-    if resolved.is_empty() {
+    let known: Vec<&str> =
+        manifests.accounts().iter().map(|account| &*account.object.spec.account_id).collect();
+    if known.is_empty() {
         return Err(InputError::Without { path: path.display().to_string(), kind: "ClientAccount" });
     }
-    for id in &flags.account {
-        if !resolved.iter().any(|account| account.account_id == *id) {
-            let known = resolved.iter().map(|account| account.account_id.to_string()).collect();
-            return Err(InputError::NoSuchAccount { id: id.to_string(), known });
-        }
+    if let Some(id) = flags.account.iter().find(|id| !known.contains(&id.as_str())) {
+        let known = known.into_iter().map(str::to_owned).collect();
+        return Err(InputError::NoSuchAccount { id: id.to_string(), known });
     }
-    let wanted =
-        |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
-    Ok(resolved.into_iter().filter(wanted).map(target).collect())
+    let resolved = resolve_accounts(&manifests, &flags.account).map_err(InputError::Manifests)?;
+    Ok(resolved.into_iter().map(target).collect())
 }
 
 fn own_account(account_id: Option<tagwarden_core::account::AccountId>) -> AccountTarget {
