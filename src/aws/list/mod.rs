@@ -20,7 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tagwarden_app::ports::{ListError, PageSender};
-use tagwarden_core::coverage::Gap;
+use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::listing::Listing;
 use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::resource::{GLOBAL, Resource, Tag, Tags};
@@ -247,11 +247,17 @@ impl Run<'_> {
         self.pages.send(page).await.map_err(|_| Stop::Closed)
     }
 
-    /// A resource whose ARN is made from its type's template.
-    fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Resource {
-        let arn =
-            arn(&self.registry().row(type_id).arn, &self.account.partition, &self.region, self.owner(), &id);
-        self.resource_with_arn(type_id, arn, id, tags)
+    /// A resource whose ARN is made from its type's template. One whose ARN cannot be made is noted as unread.
+    fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Option<Resource> {
+        let partition = &*self.account.partition;
+        match self.registry().arn(type_id, partition, &self.region, self.owner(), &[("id", &id)]) {
+            Ok(arn) => Some(self.resource_with_arn(type_id, arn, id, tags)),
+            Err(error) => {
+                let cause = format!("a resource in {} was left out: {error}", self.region);
+                self.note(Gap { state: CellState::Failed, cause });
+                None
+            }
+        }
     }
 
     fn resource_with_arn(&self, type_id: TypeId, arn: String, id: String, tags: Tags) -> Resource {
@@ -283,51 +289,8 @@ impl Run<'_> {
     }
 }
 
-/// Fills a template of the registry. Types that are listed natively have one placeholder besides the well-known.
-fn arn(template: &str, partition: &str, region: &str, account: &str, id: &str) -> String {
-    let mut arn = String::with_capacity(template.len() + id.len());
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        arn.push_str(before);
-        arn.push_str(match name {
-            "partition" => partition,
-            "region" => region,
-            "account" => account,
-            _ => id,
-        });
-        rest = after;
-    }
-    arn.push_str(rest);
-    arn
-}
-
 /// Tags as the services give them, moved.
 fn tags<T>(list: Option<Vec<T>>, split: impl Fn(T) -> (Option<String>, Option<String>)) -> Vec<Tag> {
     let pairs = list.unwrap_or_default().into_iter().map(split);
     pairs.filter_map(|(key, value)| Some(Tag { key: key?, value: value.unwrap_or_default() })).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arns_are_made_from_templates() {
-        for (template, id, expected) in [
-            (
-                "arn:{partition}:ec2:{region}:{account}:instance/{id}",
-                "i-1",
-                "arn:aws-cn:ec2:cn-north-1:1234:instance/i-1",
-            ),
-            ("arn:{partition}:s3:::{id}", "logs", "arn:aws-cn:s3:::logs"),
-            (
-                "arn:{partition}:ecs:{region}:{account}:task-definition/{:id}",
-                "a:3",
-                "arn:aws-cn:ecs:cn-north-1:1234:task-definition/a:3",
-            ),
-        ] {
-            assert_eq!(arn(template, "aws-cn", "cn-north-1", "1234", id), expected);
-        }
-    }
 }
