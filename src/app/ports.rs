@@ -107,6 +107,9 @@ pub trait Inventory: Send + Sync + 'static {
 
     /// What was sent so far, over all accounts.
     fn traffic(&self) -> Traffic;
+
+    /// [`Traffic::throttled`] alone: asked for after every page, so it must be cheap.
+    fn throttled(&self) -> u64;
 }
 
 /// One account, entered.

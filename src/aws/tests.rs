@@ -117,7 +117,7 @@ async fn refusals_become_gaps() {
         assert_eq!((error.gap.state, error.restart), (state, restart), "{code}");
         assert!(error.gap.cause.contains("ec2:DescribeVolumes"), "{}", error.gap.cause);
         assert_eq!(stub.count("DescribeVolumes"), attempts, "{code}");
-        assert_eq!(shared.counter.traffic().throttled > 0, state == CellState::Throttled, "{code}");
+        assert_eq!(shared.counter.throttled() > 0, state == CellState::Throttled, "{code}");
     }
 }
 

@@ -38,6 +38,7 @@ struct Cloud {
     undiscovered: Option<Gap>,
     scenes: HashMap<(String, String, String), Scene>,
     attempts: AtomicUsize,
+    traffic_asked: AtomicUsize,
 }
 
 struct Account {
@@ -63,7 +64,12 @@ impl Inventory for World {
     }
 
     fn traffic(&self) -> Traffic {
-        Traffic::default()
+        self.cloud.traffic_asked.fetch_add(1, Ordering::SeqCst);
+        Traffic { throttled: self.throttled(), ..Traffic::default() }
+    }
+
+    fn throttled(&self) -> u64 {
+        7
     }
 }
 
@@ -227,7 +233,8 @@ async fn run_types(
         types: Requested::Types(types),
         bounds: Bounds { accounts: 2, listings_per_region: 4, silence },
     };
-    let world = Arc::new(World { cloud: Arc::new(cloud), registry });
+    let cloud = Arc::new(cloud);
+    let world = Arc::new(World { cloud: Arc::clone(&cloud), registry });
     let mut sink = Sink::default();
     let (progress, seen) = watch::channel(Progress::default());
     let cancel = CancellationToken::new();
@@ -241,6 +248,9 @@ async fn run_types(
         scan(world, &request, &mut sink, &progress, &cancel, || Timestamp::UNIX_EPOCH).await.unwrap();
     assert!(sink.finished);
     assert_eq!(seen.borrow().cells, seen.borrow().cells_done);
+    // The whole table of requests is copied for the report, not for each page.
+    assert_eq!(cloud.traffic_asked.load(Ordering::SeqCst), 1);
+    assert!(report.throttled == 7 && [0, 7].contains(&seen.borrow().throttled));
     (report, sink)
 }
 
