@@ -1,6 +1,7 @@
 //! A real Kubernetes API server of this process's own: etcd and kube-apiserver on loopback, empty, gone when dropped.
 //!
-//! There is no controller-manager: a deleted namespace stays `Terminating`, and nothing collects what lost its owner.
+//! There is no controller-manager: a deleted namespace stays `Terminating`, nothing collects what lost its owner, and
+//! the aggregated roles `view`, `edit` and `admin` are empty.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -394,7 +395,9 @@ mod tests {
             text(&command.args(["auth", "can-i", verb, "configmaps", "-n", &namespace]).output().unwrap())
         };
         assert_eq!(may("list"), "no");
-        let bind = ["create", "rolebinding", "views", "--clusterrole=view", "--user", &user.name, "-n", &namespace];
+        let role = ["create", "role", "lists", "--verb=list", "--resource=configmaps", "-n", &namespace];
+        ran("role", server.kubectl().args(role)).unwrap();
+        let bind = ["create", "rolebinding", "lists", "--role=lists", "--user", &user.name, "-n", &namespace];
         ran("bind", server.kubectl().args(bind)).unwrap();
 
         server.compact().unwrap();
