@@ -6,6 +6,8 @@ mod cli;
 mod commands;
 mod connection;
 mod input;
+mod probes;
+mod process;
 mod progress;
 mod reference;
 mod render;
