@@ -195,7 +195,13 @@ pub struct Crds {
 #[derive(Debug, Args)]
 pub struct Connection {
     /// The URL of the API, as given to `kubeconfig --server`. Without it, what the kubeconfig says.
-    #[arg(long, value_name = "URL", env = "TAGWARDEN_SERVER", hide_env_values = true, requires = "token_file")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TAGWARDEN_SERVER",
+        hide_env_values = true,
+        requires = "token_file"
+    )]
     pub server: Option<String>,
     /// The file that holds the token, and nothing else.
     #[arg(long, value_name = "FILE", env = "TAGWARDEN_TOKEN_FILE", hide_env_values = true)]

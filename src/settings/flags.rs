@@ -97,6 +97,7 @@ fn texts(matches: &ArgMatches, field: &str) -> String {
         let path = matches.get_one::<PathBuf>(field);
         return path.map(|path| path.display().to_string()).unwrap_or_default();
     }
-    let texts: Vec<&str> = matches.get_many::<String>(field).into_iter().flatten().map(String::as_str).collect();
+    let texts: Vec<&str> =
+        matches.get_many::<String>(field).into_iter().flatten().map(String::as_str).collect();
     texts.join(",")
 }
