@@ -184,7 +184,10 @@ mod tests {
         assert!(keys.contains("apiTlsCert") && keys.contains("store"), "{keys:?}");
         for setting in table() {
             assert!(setting.about.len() > 20 && setting.about.ends_with('.'), "{setting:?}");
-            assert_eq!(setting.variable, format!("TAGWARDEN_{}", setting.flag.replace('-', "_").to_uppercase()));
+            assert_eq!(
+                setting.variable,
+                format!("TAGWARDEN_{}", setting.flag.replace('-', "_").to_uppercase())
+            );
         }
         assert!(table().iter().any(|setting| setting.field == SHARED));
     }

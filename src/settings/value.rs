@@ -142,7 +142,11 @@ impl Value for StoreUrl {
 
     fn parse(text: &str) -> Result<Self, String> {
         let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        if known { Ok(Self(text.to_owned())) } else { Err("expected `sqlite:PATH` or `postgres://…`".to_owned()) }
+        if known {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected `sqlite:PATH` or `postgres://…`".to_owned())
+        }
     }
 
     /// Options may hold a password, too, and the user is half of one.
@@ -294,7 +298,10 @@ mod tests {
             ("sqlite:a@b.db", "sqlite:a@b.db"),
             ("sqlite:///var/lib/a.db", "sqlite:///var/lib/a.db"),
             ("postgres://db/tags", "postgres://db/tags"),
-            ("postgres://me:secret@db:5433/tags?sslmode=require&password=secret", "postgres://…@db:5433/tags"),
+            (
+                "postgres://me:secret@db:5433/tags?sslmode=require&password=secret",
+                "postgres://…@db:5433/tags",
+            ),
             ("postgresql://me:sec@ret@db/tags", "postgresql://…@db/tags"),
             ("postgres:///tags?host=secret", "postgres:///tags"),
         ] {
