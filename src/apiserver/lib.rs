@@ -5,6 +5,7 @@
 
 pub mod continue_token;
 pub mod discovery;
+mod jsonpath;
 pub mod kind;
 pub mod openapi;
 pub mod patch;
