@@ -9,6 +9,7 @@ mod compaction;
 pub mod continue_token;
 pub mod discovery;
 pub mod identity;
+mod jsonpath;
 pub mod kind;
 pub mod openapi;
 pub mod patch;

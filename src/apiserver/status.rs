@@ -1,8 +1,6 @@
 //! What the API answers when it refuses: an error with the code, the reason, the words and the details that a
 //! Kubernetes API server would give, because clients decide by them (retry, relist, show to a person).
 
-use std::fmt::Write as _;
-
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Map, Value, json};
@@ -121,15 +119,27 @@ pub struct Details {
     pub retry_after_seconds: Option<u32>,
 }
 
-/// `taggingpolicies.tagwarden.io`, or `events` in the core group.
-fn qualified(kind: &Kind) -> String {
-    kind.qualified()
+/// Causes as the end of a sentence, each text once.
+fn told(causes: &[Cause]) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in causes {
+        let field = if cause.field.is_empty() { "<nil>" } else { &cause.field };
+        let text = format!("{field}: {}", cause.message);
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    match texts.as_slice() {
+        [] => String::new(),
+        [one] => format!(": {one}"),
+        many => format!(": [{}]", many.join(", ")),
+    }
 }
 
 impl ApiError {
     /// 404: there is no object of this name.
     pub fn not_found(kind: &Kind, name: &str) -> Self {
-        let message = format!("{} \"{name}\" not found", qualified(kind));
+        let message = format!("{} \"{name}\" not found", kind.qualified());
         Self::about(404, "NotFound", message, kind, name)
     }
 
@@ -141,13 +151,13 @@ impl ApiError {
 
     /// 409 on create: the name is taken.
     pub fn already_exists(kind: &Kind, name: &str) -> Self {
-        let message = format!("{} \"{name}\" already exists", qualified(kind));
+        let message = format!("{} \"{name}\" already exists", kind.qualified());
         Self::about(409, "AlreadyExists", message, kind, name)
     }
 
     /// 409: the object was changed, is another one, or is going away; `why` says which.
     pub fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
-        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", qualified(kind));
+        let message = format!("Operation cannot be fulfilled on {} \"{name}\": {why}", kind.qualified());
         Self::about(409, "Conflict", message, kind, name)
     }
 
@@ -162,31 +172,25 @@ impl ApiError {
     pub fn invalid(kind: &Kind, name: &str, mut causes: Vec<Cause>) -> Self {
         causes.truncate(MAX_CAUSES);
         let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
-        let mut message = format!("{}{group} \"{name}\" is invalid", kind.kind);
-        let mut said: Vec<String> = Vec::new();
-        for cause in &causes {
-            let text = if cause.field.is_empty() || cause.field == "<nil>" {
-                format!("{}: {}", if cause.field.is_empty() { "<nil>" } else { &cause.field }, cause.message)
-            } else {
-                format!("{}: {}", cause.field, cause.message)
-            };
-            if !said.contains(&text) {
-                said.push(text);
-            }
-        }
-        match said.as_slice() {
-            [] => {}
-            [one] => {
-                let _ = write!(message, ": {one}");
-            }
-            many => {
-                let _ = write!(message, ": [{}]", many.join(", "));
-            }
-        }
+        let message = format!("{}{group} \"{name}\" is invalid{}", kind.kind, told(&causes));
         let mut error = Self::about(422, "Invalid", message, kind, name);
         error.details.kind.clone_from(&kind.kind);
         error.details.causes = causes;
         error
+    }
+
+    /// 422: the options of a request are wrong; `kind` is theirs, like `CreateOptions`.
+    pub fn invalid_options(kind: &str, causes: Vec<Cause>) -> Self {
+        let message = format!("{kind}.meta.k8s.io \"\" is invalid{}", told(&causes));
+        let mut error = Self::plain(422, "Invalid", message);
+        *error.details =
+            Details { group: "meta.k8s.io".to_owned(), kind: kind.to_owned(), causes, ..Details::default() };
+        error
+    }
+
+    /// 422: a patch does not apply.
+    pub fn unprocessable(message: impl Into<String>) -> Self {
+        Self::plain(422, "Invalid", message)
     }
 
     /// 400: the request cannot be understood.
@@ -215,7 +219,7 @@ impl ApiError {
 
     /// 405: the resource does not do that.
     pub fn method_not_allowed(kind: &Kind, action: &str) -> Self {
-        let message = format!("{action} is not supported on resources of kind \"{}\"", qualified(kind));
+        let message = format!("{action} is not supported on resources of kind \"{}\"", kind.qualified());
         Self::about(405, "MethodNotAllowed", message, kind, "")
     }
 
