@@ -8,12 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
-use super::params::invalid_options;
 use super::{Answer, Api, Call, event, key, reply};
 use crate::continue_token::ContinueToken;
 use crate::kind::Kind;
 use crate::select::{FieldSelector, LabelSelector};
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 use crate::store::{AsOf, Page, Range, Row};
 use crate::table::{self, Form, Include};
 
@@ -92,23 +91,21 @@ fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
 /// The exact version to show, or `None` for the newest.
 async fn version(api: &Api, call: &Call) -> Result<Option<i64>, ApiError> {
     let params = &call.params;
-    let forbidden = |message| invalid_options("resourceVersionMatch", message, "FieldValueForbidden");
+    let refused = |cause| ApiError::invalid_options("ListOptions", vec![cause]);
+    let forbidden = |why| refused(Cause::forbidden("resourceVersionMatch", why));
     let exact = match params.resource_version_match.as_str() {
         "" => params.limit.is_some(),
         _ if params.resource_version.is_empty() => {
-            return Err(forbidden("Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"));
+            return Err(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
         }
         "Exact" if params.resource_version == "0" => {
-            return Err(forbidden(
-                "Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            ));
+            return Err(forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""));
         }
         "Exact" => true,
         "NotOlderThan" => false,
         other => {
-            let message =
-                format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\"");
-            return Err(invalid_options("resourceVersionMatch", &message, "FieldValueNotSupported"));
+            let words = [json!("Exact"), json!("NotOlderThan"), json!("")];
+            return Err(refused(Cause::not_supported("resourceVersionMatch", &json!(other), &words)));
         }
     };
     let Some(version) = params.version()? else { return Ok(None) };
@@ -145,7 +142,8 @@ pub(super) async fn find(
         rows.retain(|row| is_json(kind, row));
         return Ok(Found { rv, rows, values: None, more });
     }
-    select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after).await
+    select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after)
+        .await
 }
 
 /// Reads and selects, chunk by chunk, until the limit is reached.

@@ -1,5 +1,6 @@
 //! Requests: what a path and a method ask for, and who answers it. One file per verb.
 
+mod admit;
 mod body;
 mod create;
 mod delete;
@@ -31,8 +32,8 @@ use crate::store::tail::Tail;
 use crate::store::{Key, Store};
 use crate::{discovery, openapi};
 
-pub(crate) use delete::remove;
-pub(crate) use update::{Again, put_back};
+pub(crate) use create::new_object;
+pub(crate) use delete::{Removed, Wish, remove};
 
 use params::Params;
 use path::{Asked, Target};
@@ -194,7 +195,9 @@ fn describe(api: &Api, face: Face, document: &[&str], accept: Option<&str>) -> A
         }
         _ => None,
     };
-    found.map(|document: Value| typed(reply::JSON, document.to_string())).ok_or_else(ApiError::no_such_resource)
+    found
+        .map(|document: Value| typed(reply::JSON, document.to_string()))
+        .ok_or_else(ApiError::no_such_resource)
 }
 
 fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {

@@ -1,9 +1,10 @@
 //! Query parameters.
 
+use serde_json::json;
 use url::form_urlencoded;
 
 use crate::kind::FieldValidation;
-use crate::status::ApiError;
+use crate::status::{ApiError, Cause};
 
 /// What the query of a request says.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +20,7 @@ pub(super) struct Params {
     pub(super) send_initial_events: Option<bool>,
     pub(super) timeout_seconds: Option<u64>,
     pub(super) dry_run: Vec<String>,
-    pub(super) field_validation: FieldValidation,
+    field_validation: Option<String>,
     pub(super) include_object: Option<String>,
     pub(super) propagation_policy: Option<String>,
     pub(super) orphan_dependents: bool,
@@ -46,10 +47,11 @@ impl Params {
             "allowWatchBookmarks" => self.bookmarks = flag(key, &value)?,
             "sendInitialEvents" => self.send_initial_events = Some(flag(key, &value)?),
             "timeoutSeconds" => {
-                self.timeout_seconds = u64::try_from(number(key, &value)?).ok().filter(|seconds| *seconds > 0);
+                self.timeout_seconds =
+                    u64::try_from(number(key, &value)?).ok().filter(|seconds| *seconds > 0);
             }
             "dryRun" => self.dry_run.push(value),
-            "fieldValidation" => self.field_validation = FieldValidation::parse(Some(&value))?,
+            "fieldValidation" => self.field_validation = Some(value),
             "includeObject" => self.include_object = Some(value),
             "propagationPolicy" => self.propagation_policy = Some(value),
             "orphanDependents" => self.orphan_dependents = flag(key, &value)?,
@@ -59,9 +61,14 @@ impl Params {
         Ok(())
     }
 
-    /// Whether nothing is to be written; 422 for another word than `All`.
-    pub(super) fn is_dry_run(&self) -> Result<bool, ApiError> {
-        dry_run(self.dry_run.iter().map(String::as_str))
+    /// Whether nothing is to be written; 422 for another word than `All`. `options` is like `CreateOptions`.
+    pub(super) fn is_dry_run(&self, options: &str) -> Result<bool, ApiError> {
+        dry_run(self.dry_run.iter().map(String::as_str), options)
+    }
+
+    /// What to do about unknown fields.
+    pub(super) fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
+        FieldValidation::parse(self.field_validation.as_deref(), options)
     }
 
     /// The version asked for: `None` for "any" (absent or 0 is told by the text).
@@ -76,29 +83,16 @@ impl Params {
 }
 
 /// Whether nothing is to be written, from all `dryRun` values of a request.
-pub(super) fn dry_run<'a>(values: impl Iterator<Item = &'a str>) -> Result<bool, ApiError> {
+pub(super) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, options: &str) -> Result<bool, ApiError> {
     let mut dry = false;
     for value in values.filter(|value| !value.is_empty()) {
         if value != "All" {
-            return Err(invalid_options(
-                "dryRun",
-                &format!("Unsupported value: {value:?}: supported values: \"All\""),
-                "FieldValueNotSupported",
-            ));
+            let cause = Cause::not_supported("dryRun", &json!([value]), &[json!("All")]);
+            return Err(ApiError::invalid_options(options, vec![cause]));
         }
         dry = true;
     }
     Ok(dry)
-}
-
-/// 422 for a parameter that makes no sense.
-pub(super) fn invalid_options(field: &str, message: &str, reason: &'static str) -> ApiError {
-    let mut error = ApiError::bad_request(format!("options are invalid: {field}: {message}"));
-    error.code = 422;
-    error.reason = "Invalid";
-    error.details.causes =
-        vec![crate::status::Cause { reason, message: message.to_owned(), field: field.to_owned() }];
-    error
 }
 
 fn number(key: &str, value: &str) -> Result<i64, ApiError> {

@@ -73,7 +73,9 @@ fn object<'a>(kind: &Kind, rest: &[&'a str]) -> Option<(Option<&'a str>, bool)> 
 /// Names with a `:` arrive escaped; what is no name is found nowhere.
 fn decode(segment: &str) -> String {
     let form = segment.replace('+', "%2B");
-    url::form_urlencoded::parse(form.as_bytes()).next().map_or_else(String::new, |(name, _)| name.into_owned())
+    url::form_urlencoded::parse(form.as_bytes())
+        .next()
+        .map_or_else(String::new, |(name, _)| name.into_owned())
 }
 
 #[cfg(test)]

@@ -46,8 +46,9 @@ pub(super) fn plain(code: StatusCode, body: &Value) -> Response {
 
 /// What is stored, read. It was an object when it was written.
 pub(super) fn parse(body: &str) -> Result<Value, ApiError> {
-    serde_json::from_str(body)
-        .map_err(|_| ApiError::internal("the object is damaged in the database; delete it and create it again"))
+    serde_json::from_str(body).map_err(|_| {
+        ApiError::internal("the object is damaged in the database; delete it and create it again")
+    })
 }
 
 fn with_warnings(mut response: Response, warnings: &[String]) -> Response {

@@ -85,6 +85,5 @@ fn away_on_postgres(code: &str) -> bool {
 
 /// Busy, locked, read-only, input/output, full, cannot open; the lower byte of an extended code.
 fn away_on_sqlite(code: &str) -> bool {
-    code.len() < 5
-        && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
+    code.len() < 5 && code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 8 | 10 | 13 | 14))
 }

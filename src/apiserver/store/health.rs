@@ -12,7 +12,7 @@ pub struct NotReady(pub(crate) String);
 pub(crate) struct Health(watch::Sender<Result<(), NotReady>>);
 
 impl Health {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(watch::Sender::new(Err(NotReady("it is still connecting to its database".into()))))
     }
 
@@ -20,7 +20,7 @@ impl Health {
         self.0.borrow().clone()
     }
 
-    pub(super) fn up(&self) {
+    pub(crate) fn up(&self) {
         self.0.send_if_modified(|state| {
             let changed = state.is_err();
             *state = Ok(());
@@ -28,7 +28,7 @@ impl Health {
         });
     }
 
-    pub(super) fn down(&self, why: &str) {
+    pub(crate) fn down(&self, why: &str) {
         self.0.send_if_modified(|state| {
             let changed = state.is_ok();
             *state = Err(NotReady(why.to_owned()));

@@ -28,7 +28,9 @@ pub(super) enum Place {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadLocation {
     /// Not a store this version knows.
-    #[error("`{0}` is not a kind of store: write sqlite:PATH, postgres://USER@HOST/DATABASE or postgresql://…")]
+    #[error(
+        "`{0}` is not a kind of store: write sqlite:PATH, postgres://USER@HOST/DATABASE or postgresql://…"
+    )]
     UnknownKind(String),
     /// The scheme is right and something after it is wrong.
     #[error("the store URL is not usable: {0}")]

@@ -19,7 +19,7 @@ pub(crate) mod tail;
 
 use std::sync::Arc;
 
-pub(crate) use commit::{Before, Committed, NAMESPACES, Refusal};
+pub(crate) use commit::{Before, NAMESPACES, Refusal};
 pub(crate) use connection::{Closed, Store};
 pub(crate) use error::StoreError;
 pub use health::NotReady;

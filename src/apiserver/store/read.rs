@@ -157,11 +157,7 @@ async fn list(
     Err(StoreError::Away("its log is compacted faster than a list can be read".into()))
 }
 
-async fn as_of(
-    connection: &mut AnyConnection,
-    range: &Range<'_>,
-    rv: i64,
-) -> Result<Vec<Row>, StoreError> {
+async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Result<Vec<Row>, StoreError> {
     let (namespace, name) = range.after.unwrap_or((range.namespace.unwrap_or(""), ""));
     let rows = sqlx::query(
         "SELECT namespace, name, rv, body FROM api_objects \
@@ -193,12 +189,7 @@ fn page(mut rows: Vec<Row>, rv: i64, limit: Option<i64>) -> Page {
 }
 
 pub(super) fn object(row: &sqlx::any::AnyRow) -> Result<Row, sqlx::Error> {
-    Ok(Row {
-        namespace: row.try_get(0)?,
-        name: row.try_get(1)?,
-        rv: row.try_get(2)?,
-        body: row.try_get(3)?,
-    })
+    Ok(Row { namespace: row.try_get(0)?, name: row.try_get(1)?, rv: row.try_get(2)?, body: row.try_get(3)? })
 }
 
 async fn log(

@@ -118,10 +118,7 @@ async fn count(connection: &mut AnyConnection, resource: &str) -> Result<i64, St
     Ok(count.unwrap_or(0))
 }
 
-async fn schema_digest(
-    connection: &mut AnyConnection,
-    resource: &str,
-) -> Result<Option<String>, StoreError> {
+async fn schema_digest(connection: &mut AnyConnection, resource: &str) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar("SELECT schema_digest FROM api_kinds WHERE resource = $1")
         .bind(resource)
         .fetch_optional(connection)
