@@ -61,7 +61,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         version = env!("CARGO_PKG_VERSION"),
         control_plane = ?settings.control_plane,
         store = ?settings.store,
-        metrics = %settings.metrics_listen,
+        metrics = %address(&probes, settings.metrics_listen),
         "starting"
     );
     let plane = Arc::new(Plane::open(settings, &close).await?);
@@ -123,6 +123,11 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
 /// Binds an address now, so that one that is taken is told at once.
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|source| Failure::Listen { flag, address, source })
+}
+
+/// The port 0 asks for a free one.
+fn address(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
 }
 
 /// SQLite has one process. Everything else may have several, of which one works.
