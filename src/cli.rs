@@ -82,7 +82,8 @@ pub struct Scan {
     /// Which findings to list. The score counts the same whatever is listed.
     #[arg(long, value_enum, default_value_t = Listed::All)]
     pub severity: Listed,
-    /// How to print the result.
+    /// How to print the result. Findings come in the order in which AWS answers, which differs from run to run: sort
+    /// them before you compare two results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
     /// Write the result to this file instead of stdout. The file appears once it is whole; what a stopped scan has
