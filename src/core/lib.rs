@@ -15,6 +15,7 @@ pub mod intern;
 pub mod judge;
 pub mod listing;
 pub mod policy;
+mod region;
 pub mod registry;
 pub mod report;
 pub mod resource;
