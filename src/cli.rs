@@ -1,6 +1,7 @@
 //! The flags, exactly as typed. What they mean is resolved by the commands.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_core::account::AccountId;
@@ -23,7 +24,14 @@ pub struct Cli {
         hide_env_values = true,
         display_order = 1000
     )]
-    pub resource_types: Option<PathBuf>,
+    resource_types: Option<OsString>,
+}
+
+impl Cli {
+    /// The file of resource types. An empty variable is how a shell says that there is none.
+    pub fn resource_types(&self) -> Option<&Path> {
+        self.resource_types.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -164,7 +164,7 @@ settings! {
     "Logs" {
         /// What is logged, to stderr: `error`, `warn`, `info`, `debug` or `trace`, or such levels by target.
         log_level: LogLevel = Default::Text("info");
-        /// How it is logged.
+        /// How it is logged: for people, or as one JSON object a line.
         log_format: LogFormat = Default::Depends("`text` on a terminal, else `json`", |around| {
             if around.terminal { "text" } else { "json" }.to_owned()
         });
