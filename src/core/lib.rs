@@ -17,5 +17,7 @@ pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod run;
+pub mod schedule;
 pub mod scope;
 pub mod tally;
