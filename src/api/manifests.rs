@@ -12,6 +12,7 @@ use tagwarden_core::policy;
 use tagwarden_core::registry::Registry;
 
 use crate::account::ClientAccount;
+use crate::audit::ComplianceAudit;
 use crate::document;
 use crate::error::{Fault, ManifestError};
 use crate::policy::TaggingPolicy;
@@ -28,7 +29,8 @@ pub const MAX_OBJECTS: usize = 10_000;
 pub const MAX_ERRORS: usize = 1000;
 
 /// The kinds that are known, as a message lists them.
-pub(crate) const KINDS: &str = "TaggingPolicy or ClientAccount of `tagwarden.io/v1alpha1`, or Secret of `v1`";
+pub(crate) const KINDS: &str =
+    "TaggingPolicy, ClientAccount or ComplianceAudit of `tagwarden.io/v1alpha1`, or Secret of `v1`";
 
 /// Where an object comes from, for messages about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +39,7 @@ pub struct Origin {
     pub file: Arc<str>,
     /// Which document of the file, counted from 1.
     pub document: usize,
-    /// `TaggingPolicy`, `ClientAccount` or `Secret`.
+    /// `TaggingPolicy`, `ClientAccount`, `ComplianceAudit` or `Secret`.
     pub kind: &'static str,
     /// The namespace, given or defaulted.
     pub namespace: String,
@@ -106,6 +108,7 @@ pub struct Manifests {
     namespace: String,
     policies: Vec<PolicyManifest>,
     accounts: Vec<Manifest<ClientAccount>>,
+    audits: Vec<Manifest<ComplianceAudit>>,
     secrets: Vec<Manifest<Secret>>,
     seen: BTreeMap<(&'static str, String, String), String>,
 }
@@ -117,6 +120,7 @@ impl Manifests {
             namespace: namespace.to_owned(),
             policies: Vec::new(),
             accounts: Vec::new(),
+            audits: Vec::new(),
             secrets: Vec::new(),
             seen: BTreeMap::new(),
         }
@@ -159,6 +163,11 @@ impl Manifests {
         &self.accounts
     }
 
+    /// The audits, in the order of the files.
+    pub fn audits(&self) -> &[Manifest<ComplianceAudit>] {
+        &self.audits
+    }
+
     /// The Secrets, in the order of the files.
     pub fn secrets(&self) -> &[Manifest<Secret>] {
         &self.secrets
@@ -190,6 +199,11 @@ impl Manifests {
             (crate::API_VERSION, "ClientAccount") => {
                 if let Some((origin, object)) = self.object(place, "ClientAccount", &ACCOUNT, document) {
                     self.accounts.push(Manifest { origin, object });
+                }
+            }
+            (crate::API_VERSION, "ComplianceAudit") => {
+                if let Some((origin, object)) = self.object(place, "ComplianceAudit", &AUDIT, document) {
+                    self.audits.push(Manifest { origin, object });
                 }
             }
             ("v1", "Secret") => self.secret(place, document),
@@ -356,6 +370,7 @@ fn label(kind: &str, document: &Value) -> String {
 
 static POLICY: LazyLock<Schema> = LazyLock::new(object_schema::<TaggingPolicy>);
 static ACCOUNT: LazyLock<Schema> = LazyLock::new(object_schema::<ClientAccount>);
+static AUDIT: LazyLock<Schema> = LazyLock::new(object_schema::<ComplianceAudit>);
 static SECRET: LazyLock<Schema> = LazyLock::new(|| {
     let fields = [
         ("apiVersion", Schema::text(253, None, "")),
@@ -379,6 +394,8 @@ fn object_schema<T: CustomResourceExt>() -> Schema {
         ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
         ("spec", spec.map_or_else(Schema::anything, Schema::new)),
+        // What `kubectl get -o yaml` adds; it is the controller's to write.
+        ("status", Schema::anything()),
     ];
     Schema::fields(fields, &["metadata", "spec"])
 }
