@@ -30,13 +30,13 @@ impl Trigger {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Created, Self::Schedule, Self::OnDemand, Self::PolicyChange];
 
-    /// The word used in every format.
+    /// The word used by the history.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Created => "Created",
-            Self::Schedule => "Schedule",
-            Self::OnDemand => "OnDemand",
-            Self::PolicyChange => "PolicyChange",
+            Self::Created => "created",
+            Self::Schedule => "schedule",
+            Self::OnDemand => "on-demand",
+            Self::PolicyChange => "policy-change",
         }
     }
 }
@@ -45,6 +45,87 @@ impl fmt::Display for Trigger {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.as_str())
     }
+}
+
+/// How far a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RunState {
+    /// Waits for its turn.
+    Queued,
+    /// Under way, or left behind by a process that ended.
+    Running,
+    /// Its report is in; whether everything was seen is another matter.
+    Succeeded,
+    /// Came to nothing: the coverage of its report says why, or the cause for which it was abandoned.
+    Failed,
+    /// Was stopped; what it had seen by then may be there.
+    Cancelled,
+}
+
+impl RunState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+
+    /// The word used in every format.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether nothing more will come of it.
+    pub const fn ended(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running)
+    }
+}
+
+impl fmt::Display for RunState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// One occasion to run. An audit runs at most once for each key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// What kind of occasion.
+    pub trigger: Trigger,
+    /// Names the run, by the minute.
+    pub at: Timestamp,
+    /// Tells it from all other occasions of the audit.
+    pub key: String,
+}
+
+impl Slot {
+    /// The audit is new.
+    pub fn created(at: Timestamp) -> Self {
+        Self { trigger: Trigger::Created, at, key: "created".into() }
+    }
+
+    /// The schedule was due at this instant.
+    pub fn schedule(at: Timestamp) -> Self {
+        Self { trigger: Trigger::Schedule, at, key: format!("schedule/{at}") }
+    }
+
+    /// Somebody asked, with a token that counts once.
+    pub fn on_demand(token: &str, at: Timestamp) -> Self {
+        Self { trigger: Trigger::OnDemand, at, key: format!("request/{}", short_digest(token)) }
+    }
+
+    /// After the run of this id, the policy came to have this revision.
+    pub fn policy_change(after: &str, revision: &str, at: Timestamp) -> Self {
+        let key = format!("policy/{}/{}", short_digest(after), short_digest(revision));
+        Self { trigger: Trigger::PolicyChange, at, key }
+    }
+}
+
+/// Thirty-two digits that stand for a text of any length.
+fn short_digest(text: &str) -> String {
+    hex::encode(&Sha256::digest(text)[..16])
 }
 
 /// The id of a run: the audit's name and its slot in UTC, `nightly-20261121-0300`.
