@@ -93,15 +93,6 @@ pub struct AuditProgress {
     pub resources: u64,
 }
 
-/// Why a run has to stop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
-    /// This process has to go, or does not lead any more: somebody else goes on with the run.
-    Leave,
-    /// The run is not wanted any more, for this reason.
-    Cancel(String),
-}
-
 /// What became of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ended {
@@ -109,25 +100,23 @@ pub enum Ended {
     Finished(Ending),
     /// It was stopped for good, and has no results.
     Stopped(Ending),
-    /// It goes on where it was left.
-    Left,
 }
 
 /// Does what is left of a run: takes it, scans the accounts that are not done, and ends it.
 ///
-/// An error leaves the run as it is; to try again is to go on. Dropping the future stops all work at once, as does
-/// [`Stop::Leave`].
+/// An error leaves the run as it is; to try again is to go on. Dropping the future stops all work at once, for somebody
+/// else to go on. A cause in `cancel` ends the run for good.
 pub async fn run<I: Inventory, R: Runs>(
     inventory: Arc<I>,
     runs: Arc<R>,
     request: Arc<AuditRequest>,
     progress: watch::Sender<AuditProgress>,
-    mut stop: watch::Receiver<Option<Stop>>,
+    mut cancel: watch::Receiver<Option<String>>,
     clock: fn() -> Timestamp,
 ) -> Result<Ended, RunsError> {
     let held = tokio::select! {
         biased;
-        Some(why) = stopped(&mut stop) => return halt(&*runs, &request.key, why, clock).await,
+        cause = cancel_cause(&mut cancel) => return stop(&*runs, &request.key, cancelled(cause), clock).await,
         held = runs.take(&request.key, &request.holder, clock()) => Arc::new(held?),
     };
     progress.send_modify(|now| {
@@ -154,11 +143,10 @@ pub async fn run<I: Inventory, R: Runs>(
     loop {
         tokio::select! {
             biased;
-            Some(why) = stopped(&mut stop) => return halt(&*runs, &request.key, why, clock).await,
+            cause = cancel_cause(&mut cancel) => return stop(&*runs, &request.key, cancelled(cause), clock).await,
             () = &mut too_many => {
                 let ending = too_many_resources(request.bounds.max_resources);
-                runs.stop(&request.key, &ending, clock()).await?;
-                return Ok(Ended::Stopped(ending));
+                return stop(&*runs, &request.key, ending, clock).await;
             }
             () = &mut deadline, if !time_up.is_cancelled() => time_up.cancel(),
             visited = &mut visits => { visited?; break; }
@@ -170,20 +158,14 @@ pub async fn run<I: Inventory, R: Runs>(
     Ok(Ended::Finished(ending))
 }
 
-async fn halt<R: Runs>(
+async fn stop<R: Runs>(
     runs: &R,
     key: &RunKey,
-    why: Stop,
+    ending: Ending,
     clock: fn() -> Timestamp,
 ) -> Result<Ended, RunsError> {
-    match why {
-        Stop::Leave => Ok(Ended::Left),
-        Stop::Cancel(cause) => {
-            let ending = cancelled(cause);
-            runs.stop(key, &ending, clock()).await?;
-            Ok(Ended::Stopped(ending))
-        }
-    }
+    runs.stop(key, &ending, clock()).await?;
+    Ok(Ended::Stopped(ending))
 }
 
 /// How a run ends that nobody wants any more.
@@ -215,11 +197,11 @@ fn ending(outcome: &RunOutcome, timed_out: Option<Duration>) -> Ending {
     Ending { state: RunState::Failed, reason: Some(reason), cause: Some(cause) }
 }
 
-/// Waits until somebody says stop. Never comes true when nobody can say it any more.
-async fn stopped(stop: &mut watch::Receiver<Option<Stop>>) -> Option<Stop> {
-    match stop.wait_for(Option::is_some).await {
-        Ok(why) => why.clone(),
-        Err(_) => std::future::pending().await,
+/// Waits until there is a cause. Never comes true when nobody can give one any more.
+async fn cancel_cause(cancel: &mut watch::Receiver<Option<String>>) -> String {
+    match cancel.wait_for(Option::is_some).await.as_deref() {
+        Ok(Some(cause)) => cause.clone(),
+        _ => std::future::pending().await,
     }
 }
 

@@ -256,7 +256,7 @@ struct Scene {
     request: AuditRequest,
     progress: watch::Receiver<AuditProgress>,
     report_to: watch::Sender<AuditProgress>,
-    stop: watch::Sender<Option<Stop>>,
+    cancel: watch::Sender<Option<String>>,
 }
 
 impl Scene {
@@ -312,7 +312,7 @@ impl Scene {
             },
             progress,
             report_to,
-            stop: watch::channel(None).0,
+            cancel: watch::channel(None).0,
         }
     }
 
@@ -322,22 +322,15 @@ impl Scene {
             Arc::new(Shared(Arc::clone(&self.memory))),
             Arc::new(self.request.clone()),
             self.report_to.clone(),
-            self.stop.subscribe(),
+            self.cancel.subscribe(),
             || Timestamp::UNIX_EPOCH,
         )
         .await
     }
 
-    /// Runs until the progress is what the caller waits for, then says stop.
-    async fn run_until(&self, seen: impl Fn(&AuditProgress) -> bool, why: Stop) -> Result<Ended, RunsError> {
-        let mut progress = self.progress.clone();
-        let stopping = async {
-            progress.wait_for(|now| seen(now)).await.unwrap();
-            self.stop.send_replace(Some(why));
-        };
-        let (ended, ()) = tokio::join!(self.run(), stopping);
-        self.stop.send_replace(None);
-        ended
+    /// Waits until the progress is what the caller waits for.
+    async fn until(&self, seen: impl Fn(&AuditProgress) -> bool) {
+        self.progress.clone().wait_for(|now| seen(now)).await.unwrap();
     }
 
     fn entered(&self) -> Vec<String> {
@@ -406,8 +399,10 @@ async fn when_no_account_opens_the_run_failed() {
 #[tokio::test]
 async fn who_comes_next_does_what_is_left() {
     let scene = Scene::new(&[Mood::Has(2), Mood::Hangs(2), Mood::Has(2), Mood::Has(2), Mood::Has(2)]);
-    let left = scene.run_until(|now| now.accounts_done == 4, Stop::Leave).await.unwrap();
-    assert_eq!(left, Ended::Left);
+    tokio::select! {
+        ended = scene.run() => panic!("{ended:?}"),
+        () = scene.until(|now| now.accounts_done == 4 && now.resources == 20) => {}
+    }
     assert_eq!(scene.memory.state.lock().unwrap().ending, None);
 
     let again = Scene { cloud: Arc::new(cloud_with(&scene, 1, Mood::Has(2))), ..scene };
@@ -433,8 +428,13 @@ fn cloud_with(scene: &Scene, n: usize, mood: Mood) -> Cloud {
 #[tokio::test]
 async fn a_cancelled_run_ends_at_once_and_for_good() {
     let scene = Scene::new(&[Mood::Has(1), Mood::Hangs(1)]);
-    let ended = scene.run_until(|now| now.accounts_done == 1, Stop::Cancel("replaced".into())).await.unwrap();
-    assert!(matches!(&ended, Ended::Stopped(ending) if ending.state == RunState::Cancelled), "{ended:?}");
+    let cancelling = async {
+        scene.until(|now| now.accounts_done == 1).await;
+        scene.cancel.send_replace(Some("replaced".into()));
+    };
+    let (ended, ()) = tokio::join!(scene.run(), cancelling);
+    assert_eq!(ended, Ok(Ended::Stopped(cancelled("replaced".into()))));
+    scene.cancel.send_replace(None);
     assert_eq!(scene.run().await, Err(RunsError::Superseded("run".into())));
 }
 
@@ -442,8 +442,7 @@ async fn a_cancelled_run_ends_at_once_and_for_good() {
 async fn a_run_that_was_taken_away_ends_without_a_word() {
     let scene = Scene::new(&[Mood::Has(2), Mood::Has(2)]);
     let stolen = async {
-        let mut progress = scene.progress.clone();
-        progress.wait_for(|now| now.accounts > 0).await.unwrap();
+        scene.until(|now| now.accounts > 0).await;
         scene.memory.state.lock().unwrap().epoch += 1;
     };
     let (ended, ()) = tokio::join!(scene.run(), stolen);
@@ -455,8 +454,7 @@ async fn a_run_that_was_taken_away_ends_without_a_word() {
 async fn a_memory_that_fails_costs_time_and_nothing_else() {
     let scene = Scene::new(&[Mood::Has(2); 6]);
     let failing = async {
-        let mut progress = scene.progress.clone();
-        progress.wait_for(|now| now.accounts > 0).await.unwrap();
+        scene.until(|now| now.accounts > 0).await;
         scene.memory.failures.store(5, Ordering::SeqCst);
     };
     let (ended, ()) = tokio::join!(scene.run(), failing);
