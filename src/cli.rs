@@ -46,6 +46,9 @@ pub enum Command {
     #[command(subcommand)]
     Policy(Policy),
     /// Show the scores of past runs.
+    ///
+    /// STARTED is in UTC. SCOPE counts the accounts, regions and types that were asked for, `2a 1r 3t`; `all` where none
+    /// was. Scores of different scopes cannot be compared. A run without gaps is complete.
     History(History),
     /// List the resource types that can be named in a policy.
     Types(Types),
@@ -78,7 +81,9 @@ const EXIT_STATUS: &str = "Exit status:
   2  bad flags or files
   3  nothing could be scanned
   4  something could not be seen, and --fail-on-partial is given
-  Where several are true, the first of 2, 3, 4, 1 holds.";
+  Where several are true, the first of 2, 3, 4, 1 holds.
+  Ctrl-C or SIGTERM stops a scan, whose result is then partial as any other: 0, or 4 with --fail-on-partial. A second
+  one ends it at once and writes nothing (130).";
 
 /// The flags of `scan`.
 #[derive(Debug, Args)]
@@ -106,10 +111,12 @@ pub struct Scan {
     /// Which findings to list. The score counts the same whatever is listed.
     #[arg(long, value_enum, default_value_t = Listed::All)]
     pub severity: Listed,
-    /// How to print the result.
+    /// How to print the result. Findings come in the order in which AWS answers, which differs from run to run: sort
+    /// them before you compare two results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Write the result to this file instead of stdout. The file appears once it is whole.
+    /// Write the result to this file instead of stdout. The file appears once it is whole; what a stopped scan has
+    /// seen replaces it as well, with a warning.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Record the run in this store: `sqlite:PATH` or `postgres://…`.
