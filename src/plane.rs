@@ -1,7 +1,8 @@
 //! The control plane that this process works with: its own, or a cluster's.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kube::Client;
@@ -34,6 +35,9 @@ pub enum PlaneError {
         #[source]
         source: std::io::Error,
     },
+    /// Nowhere to put the file.
+    #[error("the store `{}` cannot be created: there is no directory to put it in; create it first", .0.display())]
+    NoDirectory(PathBuf),
     /// No way to the cluster.
     #[error("there is no way to a Kubernetes cluster ({0}); use --control-plane embedded to do without")]
     NoCluster(String),
@@ -59,7 +63,7 @@ impl Plane {
     pub async fn open(settings: &Settings, stop: &CancellationToken) -> Result<Self, PlaneError> {
         match settings.control_plane {
             settings::ControlPlane::Embedded => {
-                let lock = settings.store.file().map(|path| lock(&lock_path(path))).transpose()?;
+                let lock = settings.store.file().map(lock).transpose()?;
                 let mut options = Options::new(settings.namespace.as_str());
                 for namespace in &settings.watch_namespaces {
                     if !options.namespaces.iter().any(|name| name == namespace.as_str()) {
@@ -111,21 +115,23 @@ impl Plane {
     }
 }
 
-fn lock_path(file: &std::path::Path) -> PathBuf {
-    let mut path = file.as_os_str().to_owned();
-    path.push(".lock");
-    path.into()
-}
-
 /// Two processes on one file would both act on every object. A lock goes with its process, however that ends.
-fn lock(path: &std::path::Path) -> Result<File, PlaneError> {
-    let failed = |source| PlaneError::Lock { path: path.to_owned(), source };
-    let file = File::options().create(true).truncate(false).write(true).open(path).map_err(failed)?;
+fn lock(store: &Path) -> Result<File, PlaneError> {
+    let mut path = store.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let file = match File::options().create(true).truncate(false).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(PlaneError::NoDirectory(store.to_owned()));
+        }
+        Err(source) => return Err(PlaneError::Lock { path, source }),
+    };
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(PlaneError::InUse(path.to_owned())),
+        Err(TryLockError::WouldBlock) => Err(PlaneError::InUse(store.to_owned())),
         // Some network file systems have no locks. One process is what they are used with.
-        Err(std::fs::TryLockError::Error(error)) => {
+        Err(TryLockError::Error(error)) => {
             tracing::warn!(%error, "nothing keeps a second process from using the store");
             Ok(file)
         }

@@ -50,6 +50,9 @@ pub enum Failure {
     /// The control plane of the controller.
     #[error(transparent)]
     Plane(#[from] PlaneError),
+    /// The API over HTTP.
+    #[error(transparent)]
+    Expose(#[from] tagwarden_apiserver::http::ExposeError),
     /// An address that cannot be listened at.
     #[error("{flag}: nothing can be served at {address}")]
     Listen {

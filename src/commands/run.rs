@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tagwarden_apiserver::http::{self, ExposeError, Exposure, TlsFiles};
 use tagwarden_core::registry::Registry;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Scope, Timing};
-use tagwarden_store::{Retention, Store, StoreError};
+use tagwarden_store::{AuditRuns, Retention, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -65,6 +66,10 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         "starting"
     );
     let plane = Arc::new(Plane::open(settings, &close).await?);
+    if let Some(api) = expose(settings, &plane).await? {
+        tracing::info!(api = %api.address(), tls = settings.api_tls_cert.is_some(), "the API is served");
+        tokio::spawn(api.run(close.clone()));
+    }
     let client = plane.client(settings.namespace.as_str());
     let election = election(settings);
     let fence = if matches!(election, Election::Alone) { Fence::open() } else { Fence::closed() };
@@ -100,7 +105,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         None => Ok(()),
         Some(Err(error)) => Err(error.into()),
         Some(Ok(store)) => {
-            let runs = Arc::new(store.clone());
+            let runs = Arc::new(AuditRuns::new(store.clone(), retention(settings)));
             let context = Context { frame, cloud: inventory, runs };
             let operator = tokio::spawn(tagwarden_operator::run(client, context, election));
             stop_in_time(operator, &stop).await;
@@ -123,6 +128,21 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
 /// Binds an address now, so that one that is taken is told at once.
 async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|source| Failure::Listen { flag, address, source })
+}
+
+/// The API for people and tools, where it is wanted.
+async fn expose(settings: &Settings, plane: &Plane) -> Result<Option<Exposure>, ExposeError> {
+    let (Some(address), Some(tokens), Some(plane)) =
+        (settings.api_listen, settings.api_tokens.clone(), plane.embedded())
+    else {
+        return Ok(None);
+    };
+    let tls = match (&settings.api_tls_cert, &settings.api_tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
+        _ => None,
+    };
+    let exposed = http::Settings { address, tls, tokens, limits: http::Limits::default() };
+    Exposure::bind(exposed, plane.kinds().clone(), plane.router()).await.map(Some)
 }
 
 /// The port 0 asks for a free one.

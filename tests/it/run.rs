@@ -60,7 +60,7 @@ fn what_cannot_start_says_why_at_once() {
     let free = "127.0.0.1:0";
     for (arguments, expected) in [
         (vec!["--metrics-listen", &*taken], format!("--metrics-listen: nothing can be served at {taken}")),
-        (vec!["--metrics-listen", free, "--store", "sqlite:none/a.db"], "there is no directory".to_owned()),
+        (vec!["--metrics-listen", free, "--store", "sqlite:none/a.db"], "there is no directory to put it in".to_owned()),
         (vec!["--metrics-listen", free, "--resource-types", "absent.yaml"], "`absent.yaml` cannot be read".to_owned()),
         (
             vec!["--metrics-listen", free, "--control-plane", "kubernetes"],
@@ -84,6 +84,89 @@ fn two_processes_do_not_share_a_file() {
     assert!(ended.stderr.contains("the store is in use") && ended.stderr.contains("need PostgreSQL"), "{}", ended.stderr);
     // A lock goes with its process, also with one that is killed.
     drop(controller);
+}
+
+/// Tokens of three people, and the file that knows them: `viewer`, `editor` and `boss`.
+fn tokens() -> String {
+    let digest = |token: &str| -> String {
+        use sha2::Digest;
+        sha2::Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    [("viewer", "view"), ("editor", "edit"), ("boss", "admin")]
+        .map(|(user, role)| format!("sha256:{}:{user}:{role}\n", digest(&format!("{user}-token"))))
+        .concat()
+}
+
+/// A request over the API listener, with a body of this kind; gives the status and the answer.
+fn request(address: SocketAddr, token: &str, head: &str, body: &[u8]) -> (u16, Value) {
+    use std::io::{Read, Write};
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let head = format!(
+        "{head} HTTP/1.0\r\nhost: localhost\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    // A server that refuses does not read to the end.
+    let _ = stream.write_all(body);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body).unwrap_or_default();
+    (status, serde_json::from_str(body).unwrap_or_default())
+}
+
+#[test]
+fn the_api_knows_people_by_their_tokens_and_lets_them_do_what_they_may() {
+    const POLICIES: &str = "/apis/tagwarden.io/v1alpha1/namespaces/default/taggingpolicies";
+    let policy = "apiVersion: tagwarden.io/v1alpha1\nkind: TaggingPolicy\nmetadata: {name: corp}\n\
+                  spec: {requiredTags: [{key: Owner}]}\n";
+    let setup = Setup::new().file("tokens", &tokens()).file("viewer", "viewer-token\n").file("manifests/corp.yaml", policy);
+    let controller =
+        setup.args(["--api-listen", "127.0.0.1:0", "--api-tokens", "tokens"]).with_manifests();
+    let address = controller.address("api");
+    controller.logs(&["manifests applied"]);
+
+    let other = policy.replace("corp", "other");
+    let other = serde_saphyr::from_str::<Value>(&other).unwrap().to_string();
+    let post = format!("POST {POLICIES}");
+    let (status, answer) = request(address, "viewer-token", &post, other.as_bytes());
+    assert_eq!((status, answer["reason"].as_str()), (403, Some("Forbidden")), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("viewer"), "{answer}");
+    assert_eq!(request(address, "viewer-token", &format!("GET {POLICIES}/corp"), b"").0, 200);
+    assert_eq!(request(address, "nobody", &format!("GET {POLICIES}/corp"), b"").0, 401);
+    assert_eq!(request(address, "editor-token", &post, other.as_bytes()).0, 201);
+    assert_eq!(request(address, "boss-token", "GET /api/v1/secrets", b"").0, 404);
+
+    let large = format!("{{\"x\": \"{}\"}}", "x".repeat(4 << 20));
+    let (status, answer) = request(address, "editor-token", &post, large.as_bytes());
+    assert_eq!((status, answer["reason"].as_str()), (413, Some("RequestEntityTooLarge")), "{answer}");
+    assert_eq!(controller.probe("/readyz").0, 200);
+
+    let get = |kinds: &str, more: &[&str]| {
+        let token = controller.directory().join("viewer");
+        let program = Program::alone().args(["get", kinds, "--server", &format!("http://{address}"), "--token-file"]);
+        program.args([&token]).args(more).run()
+    };
+    let listed = get("tagpol", &[]);
+    assert_eq!(listed.status, Some(0), "{}", listed.stderr);
+    let lines: Vec<&str> = listed.stdout.lines().collect();
+    assert!(lines[0].starts_with("NAME ") && lines[0].ends_with("AGE"), "{}", listed.stdout);
+    assert!(lines[1].starts_with("corp ") && lines[2].starts_with("other "), "{}", listed.stdout);
+    let all = get("tagwarden,ns", &["-A"]);
+    assert!(all.stdout.contains("NAMESPACE   NAME "), "{}", all.stdout);
+    assert!(all.stdout.contains("taggingpolicy.tagwarden.io/corp"), "{}", all.stdout);
+    assert!(all.stdout.contains("namespace/default"), "{}", all.stdout);
+    assert!(get("tagacct", &[]).stderr.contains("No resources found in default namespace."));
+    let unknown = get("pods", &[]);
+    assert_eq!(unknown.status, Some(2));
+    assert!(unknown.stderr.contains("has no kind `pods`; it has: "), "{}", unknown.stderr);
+
+    let stopped = controller.stop();
+    assert_eq!(stopped.names("/apis/tagwarden.io/v1alpha1/taggingpolicies"), ["default/corp", "default/other"]);
+    let tokens_told = stopped.log.iter().any(|line| line.contains("-token\""));
+    assert!(!tokens_told, "{:#?}", stopped.log);
 }
 
 /// A wire to a server that can be cut.
