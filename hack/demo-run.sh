@@ -98,7 +98,7 @@ await "a fourth report" reports 4
 get tagaudit,tagreport
 
 shown "tagwarden history --store sqlite:tagwarden.db"
-"$bin/tagwarden" history --store "sqlite:$dir/tagwarden.db" --tenant default
+"$bin/tagwarden" history --store "sqlite:$dir/tagwarden.db"
 
 if [[ ${KEEP:-0} == 1 ]]; then
   say "It goes on until you press Ctrl-C. In another terminal:"

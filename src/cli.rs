@@ -168,6 +168,9 @@ pub struct History {
     /// The store: `sqlite:PATH` or `postgres://…`.
     #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
     pub store: String,
+    /// Whose runs: those of a namespace of the controller. Runs of `scan` are in `default`.
+    #[arg(long, short, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
     /// How many runs to show, the newest first.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
