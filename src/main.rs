@@ -1,11 +1,17 @@
 //! `tagwarden`: the command line. It parses, wires adapters to ports, and renders; what it decides is decided
 //! in the rooms below.
 
+mod applier;
 mod cli;
 mod commands;
+mod connection;
 mod input;
+mod probes;
+mod process;
 mod progress;
+mod reference;
 mod render;
+mod settings;
 mod telemetry;
 mod wire;
 
@@ -24,7 +30,6 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { commands::USAGE } else { 0 });
         }
     };
-    telemetry::start();
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,

@@ -8,6 +8,7 @@
 pub mod account;
 pub mod arn;
 pub mod coverage;
+pub mod duration;
 pub mod finding;
 mod glob;
 pub mod iam;
@@ -19,6 +20,8 @@ mod region;
 pub mod registry;
 pub mod report;
 pub mod resource;
+pub mod run;
+pub mod schedule;
 pub mod scope;
 pub mod tally;
 mod text;

@@ -319,7 +319,7 @@ fn the_result_goes_where_it_was_sent_and_nowhere_else() {
 fn stdout_is_for_the_result_alone() {
     let site = hostile();
     site.proxy.rule(Rule::on("ecs", "ListClusters", Fault::Delay(Duration::from_secs(6))).once());
-    let ended = program(&site, "json").env("TAGWARDEN_LOG", "debug").run();
+    let ended = program(&site, "json").env("TAGWARDEN_LOG_LEVEL", "debug").run();
     assert!(ended.stderr.contains("scanning: ") && ended.stderr.contains("/3 cells"), "{}", ended.stderr);
     assert_eq!(ended.report().summary("resources"), 4);
 }
@@ -539,7 +539,7 @@ fn no_log_level_shows_an_external_id() {
                    hyper_util::client=trace,hyper::proto=trace,[invoke]=trace";
     for level in ["trace", precise] {
         let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
-        let program = program.args(["--store", "sqlite:runs.db"]).env("TAGWARDEN_LOG", level);
+        let program = program.args(["--store", "sqlite:runs.db"]).env("TAGWARDEN_LOG_LEVEL", level);
         let ended = program.policy(POLICY).accounts(&[&site.account]).run();
         assert_eq!(ended.status, Some(0), "{}", ended.stderr);
         assert!(ended.stderr.contains("DEBUG tagwarden"), "{level}: nothing was logged: {}", ended.stderr);
