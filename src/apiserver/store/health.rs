@@ -44,4 +44,13 @@ impl Health {
         // The sender lives in `self`, so the only way out is the condition.
         let _ = self.0.subscribe().wait_for(Result::is_ok).await;
     }
+
+    /// Returns once the database does not answer; at once while it does not.
+    pub(super) async fn failed(&self) -> NotReady {
+        match self.0.subscribe().wait_for(Result::is_err).await.map(|state| state.clone()) {
+            Ok(Err(why)) => why,
+            // The sender lives in `self`, and the condition is that there is an error.
+            _ => std::future::pending().await,
+        }
+    }
 }

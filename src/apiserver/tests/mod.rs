@@ -2,4 +2,10 @@
 
 mod basics;
 mod bed;
+mod lifecycle;
+mod lists;
+mod outage;
+mod replicas;
+mod rules;
 mod runtime;
+mod watches;
