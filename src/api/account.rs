@@ -4,6 +4,7 @@
 // for repeated attributes; and the comments are descriptions in the CRD, read by people at a terminal.
 #![allow(unreachable_pub, clippy::duplicated_attributes, clippy::doc_markdown)]
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -20,12 +21,32 @@ use crate::is_default;
     shortname = "tagacct",
     category = "tagwarden",
     namespaced,
+    status = "ClientAccountStatus",
     derive = "PartialEq",
     doc = "A cloud account that may be looked at, and how to get in.",
     selectable = ".spec.accountId",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.displayName"),
+    printcolumn(name = "Regions", type_ = "integer", json_path = ".status.regions.enabled"),
+    printcolumn(name = "Last Verified", type_ = "date", json_path = ".status.lastVerifiedTime"),
+    printcolumn(
+        name = "Missing",
+        type_ = "string",
+        json_path = ".status.missingPermissions[*]",
+        priority = 1
+    ),
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.auth.roleArn", priority = 1),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +54,10 @@ use crate::is_default;
     validation = Rule::new("!has(self.auth.roleArn) || self.auth.roleArn.split(':')[4] == self.accountId").message("auth.roleArn must be a role of accountId")
 )]
 pub struct ClientAccountSpec {
+    /// Neither verifies the account nor lets audits look at it while true.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub suspend: bool,
+
     /// The id of the account: 12 digits, in quotes. Cannot be changed.
     #[schemars(length(max = 12), regex(pattern = "^[0-9]{12}$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("accountId cannot be changed; create another ClientAccount"))]
@@ -49,6 +74,27 @@ pub struct ClientAccountSpec {
     /// The regions that may be looked at. All that the account has enabled when omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regions: Option<AccountRegions>,
+
+    /// How often it is made sure that the account can still be entered and read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// How often it is made sure that an account can still be entered and read.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Verification {
+    /// How long after a success, for example `30m`; at least a minute. `1h` when omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1m')").message("must be at least 1m"))]
+    pub interval: Option<String>,
+
+    /// How long after a failure; at least ten seconds. `5m` when omitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('10s')").message("must be at least 10s"))]
+    pub retry_interval: Option<String>,
 }
 
 /// How to get into an account.
@@ -186,4 +232,81 @@ pub enum RegionMode {
     Enabled,
     /// Those that are listed.
     Listed,
+}
+
+/// How an account is doing.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientAccountStatus {
+    /// The generation of the spec that this status is about; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready: whether audits can look at the account. Assumable and PermissionsVerified say why or why not;
+    /// Conflict, Unsafe, Reconciling and Stalled are there only while True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The value of the annotation `tagwarden.io/requestedAt` that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+
+    /// The external id that the trust policy of the role has to ask for. It is unique to this object, and no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1224))]
+    pub external_id: Option<String>,
+
+    /// The Secret that keeps the external id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id_secret_ref: Option<OwnedObjectRef>,
+
+    /// The ConfigMap with the trust policy, the read policy and a CloudFormation template, ready to paste.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub onboarding_config_map_ref: Option<OwnedObjectRef>,
+
+    /// Who Tagwarden is in the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048))]
+    pub caller_arn: Option<String>,
+
+    /// When the account was last found to be all right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verified_time: Option<Time>,
+
+    /// When that was last tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_verify_attempt_time: Option<Time>,
+
+    /// When it is tried next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_verify_time: Option<Time>,
+
+    /// IAM actions that the role needs and does not have, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(max = 128)))]
+    pub missing_permissions: Vec<String>,
+
+    /// The regions of the account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<RegionsStatus>,
+}
+
+/// An object in the same namespace that belongs to this one.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OwnedObjectRef {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub name: String,
+}
+
+/// The regions of an account.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RegionsStatus {
+    /// How many the account has enabled.
+    pub enabled: i32,
 }

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,10 +30,24 @@ use crate::is_default;
     shortname = "tagpol",
     category = "tagwarden",
     namespaced,
+    status = "TaggingPolicyStatus",
     derive = "PartialEq",
     doc = "What the tags of cloud resources must look like.",
-    printcolumn(name = "Required", type_ = "string", json_path = ".spec.requiredTags[*].key"),
-    printcolumn(name = "Optional", type_ = "string", json_path = ".spec.optionalTags[*].key", priority = 1),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
+    printcolumn(name = "Required", type_ = "integer", json_path = ".status.effective.requiredTags"),
+    printcolumn(name = "Optional", type_ = "integer", json_path = ".status.effective.optionalTags"),
+    printcolumn(name = "Audits", type_ = "integer", json_path = ".status.usedBy"),
+    printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -399,4 +413,54 @@ pub struct ResourceSelector {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub tags: Vec<TagSelector>,
+}
+
+/// How a policy is doing.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct TaggingPolicyStatus {
+    /// The generation of the spec that this status is about; -1 before the first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+
+    /// Ready: whether audits can use the policy. Valid: whether the spec makes sense; while it does not, the last
+    /// revision that did stays in force. Stalled is there only while True.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+
+    /// The value of the annotation `tagwarden.io/requestedAt` that was acted upon last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub last_handled_reconcile_at: Option<String>,
+
+    /// The digest of the rules in force; reports quote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 80))]
+    pub revision: Option<String>,
+
+    /// What is in force, in numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effective: Option<Effective>,
+
+    /// Audits of the same namespace that use the policy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub used_by: i32,
+}
+
+/// What of a policy is in force, in numbers.
+#[derive(KubeSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Effective {
+    /// Required tags.
+    pub required_tags: i32,
+    /// Optional tags.
+    pub optional_tags: i32,
+    /// Forbidden tags.
+    pub forbidden_tags: i32,
+    /// Exemptions that hold.
+    pub exemptions: i32,
+    /// Exemptions that ended.
+    pub expired_exemptions: i32,
 }
