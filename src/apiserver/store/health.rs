@@ -24,6 +24,9 @@ impl Health {
         self.0.send_if_modified(|state| {
             let changed = state.is_err();
             *state = Ok(());
+            if changed {
+                tracing::info!("the database is available");
+            }
             changed
         });
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 
-use super::{LogRow, NAMESPACES, Store, StoreError};
+use super::{Change, LogRow, NAMESPACES, Store, StoreError};
 
 /// How often other processes' writes are looked for when nothing rings.
 const POLL: Duration = Duration::from_secs(1);
@@ -197,7 +197,11 @@ impl Tail {
         let (mut collect, mut namespaces) = (false, false);
         for row in rows {
             namespaces |= &*row.key.resource == NAMESPACES;
-            collect |= row.change == super::Change::Deleted || row.body.contains("\"ownerReferences\"");
+            collect |= match row.change {
+                Change::Deleted => true,
+                Change::Added => row.body.contains("\"ownerReferences\""),
+                Change::Modified => false,
+            };
             ring.bytes += row.weight();
             ring.rows.push_back(Arc::new(row));
         }

@@ -2,6 +2,7 @@
 
 mod basics;
 mod bed;
+mod history;
 mod lifecycle;
 mod lists;
 mod outage;
