@@ -1,0 +1,340 @@
+//! The kinds that are served: our custom resources, from their definitions, and the few built-in ones that go with
+//! them. Everything else here asks a [`Kind`] what it may do and what its objects look like.
+
+use std::sync::Arc;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition, CustomResourceDefinition,
+};
+use serde_json::{Value, json};
+
+use crate::schema::{Schema, SchemaError, builtin};
+use crate::status::{ApiError, Cause};
+use crate::syntax;
+use crate::table::Path;
+
+/// Through which door a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// From the controllers of this process: everything.
+    InProcess,
+    /// Over HTTP: no Secrets, not even their existence.
+    Http,
+}
+
+/// How much there may be of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Objects, over all namespaces.
+    pub objects: u64,
+    /// Bytes of one object as JSON.
+    pub bytes: usize,
+}
+
+/// Our own objects are small and few; what the program writes by itself gets more room.
+const CUSTOM: Limits = Limits { objects: 20_000, bytes: 1 << 20 };
+
+/// A column of `kubectl get`, past the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// The heading, like `Ready`.
+    pub name: String,
+    /// `string`, `integer`, `number`, `boolean` or `date`.
+    pub type_: String,
+    /// A format hint, mostly empty.
+    pub format: String,
+    /// What the column says, for people.
+    pub description: String,
+    /// 0 for always, more for `-o wide`.
+    pub priority: i32,
+    /// Where the value is, like `.status.score`.
+    pub path: Path,
+}
+
+/// Which rows a kind's table has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// The name and the columns of the definition.
+    Columns,
+    /// As the API server prints its own.
+    Namespace,
+    /// Last seen, type, reason, object, message.
+    Event,
+    /// Holder and age.
+    Lease,
+    /// Count of data and age.
+    ConfigMap,
+    /// Type, count of data and age.
+    Secret,
+}
+
+/// One served resource.
+#[derive(Clone, Debug)]
+pub struct Kind {
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The version, like `v1alpha1`.
+    pub version: String,
+    /// The kind, like `TaggingPolicy`.
+    pub kind: String,
+    /// The kind of its lists.
+    pub list_kind: String,
+    /// The name in paths.
+    pub plural: String,
+    /// The name for one.
+    pub singular: String,
+    /// Shorter names for kubectl.
+    pub short_names: Vec<String>,
+    /// Groups of kinds for kubectl, like `tagwarden`.
+    pub categories: Vec<String>,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether it has a status subresource.
+    pub status: bool,
+    /// Whether it is one of ours (from a definition) and not built in: ours count generations.
+    pub custom: bool,
+    /// Whether it is served in this process only, never over HTTP.
+    pub in_process_only: bool,
+    /// What `kubectl get` shows.
+    pub rows: Rows,
+    /// The columns past the name, for [`Rows::Columns`].
+    pub columns: Vec<Column>,
+    /// Fields that field selectors may name past `metadata.name` and `metadata.namespace`, as dotted paths.
+    pub selectable: Vec<String>,
+    /// What objects look like.
+    pub schema: Arc<Schema>,
+    /// How much there may be.
+    pub limits: Limits,
+}
+
+impl Kind {
+    /// The kind that a definition defines, in its one served version.
+    pub fn from_definition(definition: &CustomResourceDefinition) -> Result<Self, SchemaError> {
+        let spec = &definition.spec;
+        let missing =
+            |what: &str| SchemaError::Unsupported { path: spec.names.kind.clone(), what: what.to_owned() };
+        let mut served = spec.versions.iter().filter(|version| version.served);
+        let (Some(version), None) = (served.next(), served.next()) else {
+            return Err(missing("exactly one served version is expected"));
+        };
+        let props = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+        let props = props.ok_or_else(|| missing("a definition needs a schema"))?;
+        let columns = version.additional_printer_columns.iter().flatten();
+        let selectable = version.selectable_fields.iter().flatten();
+        let names = &spec.names;
+        let kind = names.kind.clone();
+        Ok(Self {
+            group: spec.group.clone(),
+            version: version.name.clone(),
+            list_kind: names.list_kind.clone().unwrap_or_else(|| format!("{kind}List")),
+            plural: names.plural.clone(),
+            singular: names.singular.clone().unwrap_or_else(|| kind.to_lowercase()),
+            short_names: names.short_names.clone().unwrap_or_default(),
+            categories: names.categories.clone().unwrap_or_default(),
+            namespaced: spec.scope == "Namespaced",
+            status: version.subresources.as_ref().is_some_and(|each| each.status.is_some()),
+            custom: true,
+            in_process_only: false,
+            rows: Rows::Columns,
+            columns: columns.map(column).collect::<Result<_, _>>()?,
+            selectable: selectable.map(|field| field.json_path.trim_start_matches('.').to_owned()).collect(),
+            schema: Arc::new(Schema::compile(props)?),
+            limits: CUSTOM,
+            kind,
+        })
+    }
+
+    /// `tagwarden.io/v1alpha1`, or `v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// `taggingpolicies.tagwarden.io`, or `configmaps`.
+    pub fn qualified(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// Under what its objects are stored. Both faces of Event share one.
+    pub fn storage(&self) -> String {
+        if self.kind == "Event" { "events".to_owned() } else { self.qualified() }
+    }
+
+    /// Whether it can be seen through this door.
+    pub fn seen_by(&self, face: Face) -> bool {
+        face == Face::InProcess || !self.in_process_only
+    }
+
+    /// What can be done with its objects, as discovery tells.
+    pub fn verbs(&self) -> &'static [&'static str] {
+        &["create", "delete", "get", "list", "patch", "update", "watch"]
+    }
+
+    /// The first half of admission, for a body that was just read: it is an object of this kind (400 or 422
+    /// otherwise), unknown fields are pruned (and warned about or refused, as asked), nulls dropped, defaults filled
+    /// in, metadata brought to its shape. Returns the warnings.
+    pub fn decode(&self, object: &mut Value, unknown: FieldValidation) -> Result<Vec<String>, ApiError> {
+        let (warnings, unknown) = (self.shape(object)?, unknown);
+        match unknown {
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Warn => Ok(warnings),
+            FieldValidation::Strict if warnings.is_empty() => Ok(warnings),
+            FieldValidation::Strict => Err(ApiError::bad_request(format!(
+                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                self.kind,
+                self.version,
+                self.kind,
+                warnings.join(", ")
+            ))),
+        }
+    }
+
+    /// As [`Kind::decode`], for what a patch made of an object: there unknown fields are the patch's fault, 422.
+    pub fn decode_patched(
+        &self,
+        object: &mut Value,
+        unknown: FieldValidation,
+    ) -> Result<Vec<String>, ApiError> {
+        let before = if unknown == FieldValidation::Strict { object.clone() } else { Value::Null };
+        let warnings = self.shape(object)?;
+        if unknown != FieldValidation::Strict || warnings.is_empty() {
+            return Ok(if unknown == FieldValidation::Ignore { Vec::new() } else { warnings });
+        }
+        let detail = format!("strict decoding error: {}", warnings.join(", "));
+        let cause = Cause::invalid("patch", &json!(before.to_string()), detail);
+        Err(ApiError::invalid(self, "", vec![cause]))
+    }
+
+    fn shape(&self, object: &mut Value) -> Result<Vec<String>, ApiError> {
+        self.check_type(object)?;
+        let mut unknown = syntax::shape(object)?;
+        builtin::prepare(self, object)?;
+        unknown.extend(self.schema.prune(object));
+        self.schema.default(object);
+        Ok(unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect())
+    }
+
+    /// Whether the object says that it is of this kind. Built-in ones need not say.
+    fn check_type(&self, object: &mut Value) -> Result<(), ApiError> {
+        let Some(fields) = object.as_object_mut() else {
+            return Err(ApiError::bad_request(
+                "couldn't get version/kind; json parse error: the body is not an object",
+            ));
+        };
+        if !self.custom {
+            fields.entry("apiVersion").or_insert_with(|| json!(self.api_version()));
+            fields.entry("kind").or_insert_with(|| json!(self.kind));
+        }
+        let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        if kind.is_empty() {
+            return Err(ApiError::bad_request("Object 'Kind' is missing in the body"));
+        }
+        if api_version != self.api_version() {
+            return Err(ApiError::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({})",
+                self.api_version()
+            )));
+        }
+        if kind == self.kind {
+            return Ok(());
+        }
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        let cause = Cause::invalid("kind", &json!(kind), format!("must be {}", self.kind));
+        Err(ApiError::invalid(self, name, vec![cause]))
+    }
+
+    /// The second half, for the object as it would be stored: metadata, schema, rules; 422 with all causes. `old`
+    /// is what is stored now.
+    pub fn validate(&self, new: &Value, old: Option<&Value>) -> Result<(), ApiError> {
+        let mut causes = match old {
+            None => syntax::metadata(self, new),
+            Some(old) => syntax::metadata_update(self, new, old),
+        };
+        causes.extend(self.schema.validate(new, old));
+        causes.extend(builtin::validate(self, new, old));
+        if causes.is_empty() {
+            return Ok(());
+        }
+        let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+        Err(ApiError::invalid(self, name, causes))
+    }
+}
+
+fn column(column: &CustomResourceColumnDefinition) -> Result<Column, SchemaError> {
+    let path = Path::parse(&column.json_path).ok_or_else(|| SchemaError::Unsupported {
+        path: format!("additionalPrinterColumns[{}]", column.name),
+        what: format!("the path `{}` is not one that is evaluated here", column.json_path),
+    })?;
+    let described =
+        || format!("Custom resource definition column (in JSONPath format): {}", column.json_path);
+    Ok(Column {
+        name: column.name.clone(),
+        type_: column.type_.clone(),
+        format: column.format.clone().unwrap_or_default(),
+        description: column.description.clone().filter(|text| !text.is_empty()).unwrap_or_else(described),
+        priority: column.priority.unwrap_or(0),
+        path,
+    })
+}
+
+/// What to do about fields that the schema does not know: the `fieldValidation` parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them and say so in `Warning` headers; what a request gets that does not ask.
+    #[default]
+    Warn,
+    /// Refuse the request.
+    Strict,
+}
+
+impl FieldValidation {
+    /// From the query parameter; 422 for another word, as `options` tells whose (`CreateOptions`, `PatchOptions`).
+    pub fn parse(text: Option<&str>, options: &str) -> Result<Self, ApiError> {
+        match text {
+            None | Some("" | "Warn") => Ok(Self::Warn),
+            Some("Ignore") => Ok(Self::Ignore),
+            Some("Strict") => Ok(Self::Strict),
+            Some(other) => {
+                let words = ["", "Ignore", "Strict", "Warn"].map(Value::from);
+                let cause = Cause::not_supported("fieldValidation", &json!(other), &words);
+                Err(ApiError::invalid_options(options, vec![cause]))
+            }
+        }
+    }
+}
+
+/// All kinds that are served.
+#[derive(Clone, Debug)]
+pub struct Kinds(Vec<Arc<Kind>>);
+
+impl Kinds {
+    /// The kinds of these definitions, and the built-in ones: Namespace, Event (both faces), Lease, ConfigMap,
+    /// Secret.
+    pub fn new(definitions: &[CustomResourceDefinition]) -> Result<Self, SchemaError> {
+        let custom = definitions.iter().map(Kind::from_definition);
+        let kinds = custom.chain(builtin::kinds()).map(|kind| kind.map(Arc::new));
+        Ok(Self(kinds.collect::<Result<_, _>>()?))
+    }
+
+    /// The kind at `/apis/{group}/{version}/…/{plural}`.
+    pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
+        self.0.iter().find(|kind| kind.group == group && kind.version == version && kind.plural == plural)
+    }
+
+    /// The kind that an object says it is.
+    pub fn of(&self, api_version: &str, kind: &str) -> Option<&Arc<Kind>> {
+        self.0.iter().find(|each| each.kind == kind && each.api_version() == api_version)
+    }
+
+    /// All of them, whatever the door.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.0.iter()
+    }
+
+    /// All that can be seen through this door.
+    pub fn seen_by(&self, face: Face) -> impl Iterator<Item = &Arc<Kind>> {
+        self.0.iter().filter(move |kind| kind.seen_by(face))
+    }
+}

@@ -1,0 +1,278 @@
+//! GET of many objects: pages that show one version, selected, in the form that the client wants.
+
+use std::fmt::Write as _;
+
+use axum::response::{IntoResponse, Response};
+use http::header;
+use k8s_openapi::jiff::Timestamp;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+
+use super::{Answer, Api, Call, event, key, reply};
+use crate::continue_token::ContinueToken;
+use crate::kind::Kind;
+use crate::select::{FieldSelector, LabelSelector};
+use crate::status::{ApiError, Cause};
+use crate::store::{AsOf, Page, Range, Row};
+use crate::table::{self, Form, Include};
+
+/// Rows looked at together while selecting.
+const CHUNK: i64 = 500;
+
+/// Which objects are meant, whatever the verb.
+#[derive(Clone, Debug)]
+pub(super) struct Selection {
+    labels: LabelSelector,
+    fields: FieldSelector,
+}
+
+impl Selection {
+    pub(super) fn of(call: &Call) -> Result<Self, ApiError> {
+        let mut fields = call.params.field_selector.clone();
+        // A watch of one object is a watch of the collection that selects it.
+        if let Some(name) = &call.target.name {
+            let separator = if fields.is_empty() { "" } else { "," };
+            let _ = write!(fields, "{separator}metadata.name={name}");
+        }
+        Ok(Self {
+            labels: LabelSelector::parse(&call.params.label_selector)?,
+            fields: FieldSelector::parse(&fields, call.kind())?,
+        })
+    }
+
+    pub(super) fn is_everything(&self) -> bool {
+        self.labels.is_everything() && self.fields.is_everything()
+    }
+
+    /// Whether an object, as the client sees it, is meant.
+    pub(super) fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+
+    fn only_name(&self) -> Option<&str> {
+        self.fields.name()
+    }
+}
+
+/// What a list found, selected.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) rv: i64,
+    /// As they are stored.
+    pub(super) rows: Vec<Row>,
+    /// The same as the client sees them, where they had to be read.
+    values: Option<Vec<Value>>,
+    more: bool,
+}
+
+pub(super) async fn list(api: &Api, call: &Call) -> Answer {
+    let form = table::form(call.accept.as_deref())?;
+    let selection = Selection::of(call)?;
+    let token = continued(call)?;
+    let at = match &token {
+        Some(token) => Some(token.resource_version),
+        None => version(api, call).await?,
+    };
+    let after = token.map(|token| (token.namespace, token.name));
+    let found = find(api, call, &selection, at, after, form != Form::Object).await?;
+    render(call, form, found)
+}
+
+fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
+    if call.params.continue_token.is_empty() {
+        return Ok(None);
+    }
+    if !matches!(call.params.resource_version.as_str(), "" | "0") {
+        return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    ContinueToken::decode(&call.params.continue_token).map(Some)
+}
+
+/// The exact version to show, or `None` for the newest.
+async fn version(api: &Api, call: &Call) -> Result<Option<i64>, ApiError> {
+    let params = &call.params;
+    let refused = |cause| ApiError::invalid_options("ListOptions", vec![cause]);
+    let forbidden = |why| refused(Cause::forbidden("resourceVersionMatch", why));
+    let exact = match params.resource_version_match.as_str() {
+        "" => params.limit.is_some(),
+        _ if params.resource_version.is_empty() => {
+            return Err(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
+        }
+        "Exact" if params.resource_version == "0" => {
+            return Err(forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""));
+        }
+        "Exact" => true,
+        "NotOlderThan" => false,
+        other => {
+            let words = [json!("Exact"), json!("NotOlderThan"), json!("")];
+            return Err(refused(Cause::not_supported("resourceVersionMatch", &json!(other), &words)));
+        }
+    };
+    let Some(version) = params.version()? else { return Ok(None) };
+    if exact {
+        return Ok(Some(version));
+    }
+    let current = api.store.versions().await?.current;
+    if version > current { Err(ApiError::version_too_large(version, current)) } else { Ok(None) }
+}
+
+/// Finds what is meant. `values` when the caller needs the objects read anyway.
+pub(super) async fn find(
+    api: &Api,
+    call: &Call,
+    selection: &Selection,
+    at: Option<i64>,
+    after: Option<(String, String)>,
+    values: bool,
+) -> Result<Found, ApiError> {
+    let kind = call.kind();
+    if at.is_none()
+        && let Some(name) = selection.only_name()
+        && (call.target.namespace.is_some() || !kind.namespaced)
+    {
+        return one(api, call, selection, name).await;
+    }
+    let resource = kind.storage();
+    let limit = call.params.limit;
+    let namespace = call.target.namespace.as_deref();
+    if selection.is_everything() && !values && !event::has_face(kind) {
+        let after = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+        let range = Range { resource: &resource, namespace, after, limit };
+        let Page { rv, mut rows, more } = api.store.list(&range, at).await.map_err(as_of(at))?;
+        rows.retain(|row| is_json(kind, row));
+        return Ok(Found { rv, rows, values: None, more });
+    }
+    select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after)
+        .await
+}
+
+/// Reads and selects, chunk by chunk, until the limit is reached.
+async fn select(
+    api: &Api,
+    kind: &Kind,
+    selection: &Selection,
+    range: Range<'_>,
+    at: Option<i64>,
+    after: Option<(String, String)>,
+) -> Result<Found, ApiError> {
+    let limit = range.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    let (mut at, mut after) = (at, after);
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    loop {
+        let place = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+        let chunk = Range { after: place, limit: Some(CHUNK), ..range };
+        let page = api.store.list(&chunk, at).await.map_err(as_of(at))?;
+        at = Some(page.rv);
+        after = page.rows.last().map(|row| (row.namespace.clone(), row.name.clone()));
+        for row in page.rows {
+            let Some(value) = read(kind, &row) else { continue };
+            if !selection.matches(&value) {
+                continue;
+            }
+            if rows.len() == limit {
+                return Ok(Found { rv: page.rv, rows, values: Some(values), more: true });
+            }
+            rows.push(row);
+            values.push(value);
+        }
+        if !page.more {
+            return Ok(Found { rv: page.rv, rows, values: Some(values), more: false });
+        }
+    }
+}
+
+/// The list of the one object that a field selector names.
+async fn one(api: &Api, call: &Call, selection: &Selection, name: &str) -> Result<Found, ApiError> {
+    let current = api.store.versions().await?.current;
+    let row = api.store.get(&key(call.kind(), call.namespace(), name)).await?;
+    let read = row.and_then(|row| read(call.kind(), &row).map(|value| (row, value)));
+    let (rows, values): (Vec<_>, Vec<_>) =
+        read.into_iter().filter(|(_, value)| selection.matches(value)).unzip();
+    let rv = rows.first().map_or(current, |row: &Row| row.rv.max(current));
+    Ok(Found { rv, rows, values: Some(values), more: false })
+}
+
+fn as_of(at: Option<i64>) -> impl Fn(AsOf) -> ApiError {
+    move |error| match error {
+        AsOf::Store(error) => error.into(),
+        AsOf::Future(current) => ApiError::version_too_large(at.unwrap_or_default(), current),
+        AsOf::Compacted(_) => ApiError::expired(
+            "The provided continue parameter or resource version is too old to display a consistent list result. \
+             Start a new list without it.",
+        ),
+    }
+}
+
+/// An object as the client sees it. One that is damaged in the database does not stop a list.
+pub(super) fn read(kind: &Kind, row: &Row) -> Option<Value> {
+    match serde_json::from_str(&row.body) {
+        Ok(value) => Some(event::show(kind, value)),
+        Err(error) => {
+            damaged(kind, row, &error);
+            None
+        }
+    }
+}
+
+fn is_json(kind: &Kind, row: &Row) -> bool {
+    serde_json::from_str::<IgnoredAny>(&row.body).map_err(|error| damaged(kind, row, &error)).is_ok()
+}
+
+fn damaged(kind: &Kind, row: &Row, error: &serde_json::Error) {
+    let (resource, namespace, name) = (kind.qualified(), &row.namespace, &row.name);
+    tracing::error!(resource, namespace, name, %error, "an object is damaged in the database and left out");
+}
+
+fn render(call: &Call, form: Form, found: Found) -> Answer {
+    let next = found.rows.last().filter(|_| found.more).map(|last| ContinueToken {
+        resource_version: found.rv,
+        namespace: last.namespace.clone(),
+        name: last.name.clone(),
+    });
+    let next = next.map(|token| token.encode()).unwrap_or_default();
+    let meta = json!({ "continue": next, "resourceVersion": found.rv.to_string() });
+    let kind = call.kind();
+    let text = match form {
+        Form::Object => joined(&kind.list_kind, &kind.api_version(), &meta, &found),
+        Form::Metadata => {
+            let items: Vec<Value> = found.values.iter().flatten().map(table::partial).collect();
+            json!({
+                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
+                "items": items,
+            })
+            .to_string()
+        }
+        Form::Table => {
+            let include = Include::parse(call.params.include_object.as_deref())?;
+            let values = found.values.unwrap_or_default();
+            table::table(kind, &values, meta, include, true, Timestamp::now()).to_string()
+        }
+    };
+    Ok(json_text(text))
+}
+
+/// The list, from the texts of its objects where nothing had to be changed in them.
+fn joined(list_kind: &str, api_version: &str, meta: &Value, found: &Found) -> String {
+    let size: usize = found.rows.iter().map(|row| row.body.len() + 1).sum();
+    let mut text = String::with_capacity(size + 256);
+    let _ = write!(
+        text,
+        "{{\"kind\":\"{list_kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{meta},\"items\":["
+    );
+    let faces = found.values.as_ref().filter(|_| api_version.starts_with("events.k8s.io"));
+    for (index, row) in found.rows.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        match faces.and_then(|faces| faces.get(index)) {
+            Some(face) => text.push_str(&face.to_string()),
+            None => text.push_str(&row.body),
+        }
+    }
+    text.push_str("]}");
+    text
+}
+
+fn json_text(text: String) -> Response {
+    ([(header::CONTENT_TYPE, reply::JSON)], text).into_response()
+}

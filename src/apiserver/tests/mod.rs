@@ -1,0 +1,5 @@
+//! What holds, through kube's own client.
+
+mod basics;
+mod bed;
+mod runtime;
