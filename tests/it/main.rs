@@ -6,6 +6,7 @@
 mod arrows;
 mod bad_input;
 mod cloud;
+mod conformance;
 mod differential;
 mod entering;
 mod faults;
