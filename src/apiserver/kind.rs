@@ -338,3 +338,7 @@ impl Kinds {
         self.0.iter().filter(move |kind| kind.seen_by(face))
     }
 }
+
+#[cfg(test)]
+#[path = "kind_tests.rs"]
+pub(crate) mod tests;

@@ -368,3 +368,7 @@ pub(crate) fn data_key(text: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "syntax_tests.rs"]
+mod tests;
