@@ -166,7 +166,9 @@ impl Kind {
 
     /// What can be done with its objects, as discovery tells.
     pub fn verbs(&self) -> &'static [&'static str] {
-        &["create", "delete", "get", "list", "patch", "update", "watch"]
+        let verbs = &["create", "delete", "get", "list", "patch", "update", "watch", "deletecollection"];
+        // Whoever deletes all namespaces has to name them.
+        if self.rows == Rows::Namespace { &verbs[..7] } else { verbs }
     }
 
     /// The first half of admission, for a body that was just read: it is an object of this kind (400 or 422

@@ -1,6 +1,7 @@
 //! Tables: what `kubectl get` would print.
 
 use super::*;
+use crate::kind::Kinds;
 use crate::kind::tests::fixture;
 
 fn kinds() -> &'static Kinds {
