@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod arrows;
+mod audits;
 mod bad_input;
 mod cloud;
+mod conformance;
 mod controller;
 mod differential;
 mod entering;
