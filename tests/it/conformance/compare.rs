@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::reply::Reply;
 
@@ -29,9 +29,12 @@ impl fmt::Display for Difference {
     }
 }
 
-/// All places where they differ.
+/// All places where they differ; only the code where that differs, as nothing else then fits either.
 pub fn differences(probe: &str, real: &Reply, found: &Reply) -> Vec<Difference> {
-    let json = |reply: &Reply| serde_json::to_value(reply).expect("a reply is JSON");
+    let json = |reply: &Reply| match real.code == found.code {
+        true => serde_json::to_value(reply).expect("a reply is JSON"),
+        false => json!({"code": format!("{} {}", reply.code, reply.body["reason"].as_str().unwrap_or_default())}),
+    };
     let mut all = Vec::new();
     walk("", Some(&json(real)), Some(&json(found)), &mut |at, real, found| {
         all.push(Difference {
@@ -71,17 +74,19 @@ fn walk(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn every_place_is_told_once() {
         let reply = |code, body| Reply { code, content_type: String::new(), warnings: Vec::new(), body };
         let real = reply(200, json!({"a": [1, {"b": 2}], "c": "x"}));
-        let found = reply(201, json!({"a": [1, {"b": 3}, 4], "d": null}));
+        let found = reply(200, json!({"a": [1, {"b": 3}, 4], "d": null}));
         let places: Vec<String> = differences("p", &real, &found).into_iter().map(|each| each.at).collect();
-        assert_eq!(places, ["/body/a/1/b", "/body/a/2", "/body/c", "/body/d", "/code"]);
+        assert_eq!(places, ["/body/a/1/b", "/body/a/2", "/body/c", "/body/d"]);
+        let other = reply(409, json!({"reason": "Conflict"}));
+        let coded = differences("p", &real, &other);
+        assert_eq!(coded.len(), 1);
+        assert_eq!((coded[0].at.as_str(), &coded[0].found), ("/code", &Some(json!("409 Conflict"))));
         assert!(differences("p", &real, &real).is_empty());
     }
 }

@@ -11,21 +11,28 @@ const BEFORE_VERSIONS: [&str; 6] = ["in record (", "version: ", "current: ", "ob
 
 /// What was met so far in one file: equal things get equal names.
 pub struct Names {
-    uids: BTreeMap<String, String>,
-    versions: BTreeMap<String, String>,
+    /// By uid.
+    objects: BTreeMap<String, Object>,
     /// What other texts are replaced by: the namespace, uids, and generated names.
     texts: BTreeMap<String, String>,
+}
+
+struct Object {
+    name: String,
+    /// In the order in which they were met.
+    versions: Vec<String>,
 }
 
 impl Names {
     pub fn new(namespace: &str) -> Self {
         let texts = [(namespace.to_owned(), "<namespace>".to_owned())].into();
-        Self { uids: BTreeMap::new(), versions: BTreeMap::new(), texts }
+        Self { objects: BTreeMap::new(), texts }
     }
 
     /// The answer without what is random, or a matter of time.
     pub fn normal(&mut self, mut reply: Reply) -> Reply {
         sort_causes(&mut reply.body);
+        reply.content_type = reply.content_type.replace("; charset=utf-8", "");
         let warnings = reply.warnings.iter().map(|text| self.text(text)).collect();
         Reply { body: self.value(reply.body), warnings, ..reply }
     }
@@ -40,25 +47,27 @@ impl Names {
     }
 
     fn object(&mut self, fields: Map<String, Value>) -> Value {
-        let of_an_object = fields.contains_key("uid");
+        let text = |name| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let uid = text("uid");
         // Labels further down may quote it.
-        if let (Some(Value::String(prefix)), Some(Value::String(name))) =
-            (fields.get("generateName"), fields.get("name"))
-            && let Some(random) = name.strip_prefix(prefix.as_str())
-        {
+        let (prefix, name) = (text("generateName"), text("name"));
+        if let Some(random) = name.strip_prefix(&prefix).filter(|random| !random.is_empty() && !prefix.is_empty()) {
             let shown = format!("{prefix}<{} random symbols>", random.chars().count());
             self.texts.insert(name.clone(), shown);
         }
+        if is_uid(&uid) {
+            self.object_of(&uid, &name);
+        }
         let named = fields.into_iter().filter(|(name, _)| name != "managedFields").map(|(name, value)| {
             let value = match (name.as_str(), value) {
-                ("uid", Value::String(uid)) if is_uid(&uid) => Value::String(self.uid(&uid)),
                 ("resourceVersion", Value::String(version)) if is_version(&version) => {
-                    Value::String(if of_an_object { self.version(&version) } else { "<version>".to_owned() })
+                    Value::String(self.version(&uid, &version))
                 }
                 ("creationTimestamp" | "deletionTimestamp", Value::String(_)) => "<time>".into(),
                 ("continue", Value::String(token)) if !token.is_empty() => "<continue>".into(),
                 ("storageVersionHash" | "hash", Value::String(_)) => "<hash>".into(),
                 ("message", Value::String(text)) => Value::String(self.message(&text)),
+                ("verbs", Value::Array(verbs)) => sorted(&verbs),
                 ("cells", Value::Array(cells)) => cells.into_iter().map(cell).map(|c| self.value(c)).collect(),
                 (_, value) => self.value(value),
             };
@@ -67,16 +76,24 @@ impl Names {
         Value::Object(named.collect())
     }
 
-    fn uid(&mut self, uid: &str) -> String {
-        let next = self.uids.len() + 1;
-        let name = self.uids.entry(uid.to_owned()).or_insert_with(|| format!("<uid {next}>")).clone();
-        self.texts.insert(uid.to_owned(), name.clone());
-        name
+    fn object_of(&mut self, uid: &str, name: &str) {
+        if !self.objects.contains_key(uid) {
+            let same = self.objects.values().filter(|object| object.name == name).count();
+            let number = if same == 0 { String::new() } else { format!(" {}", same + 1) };
+            self.texts.insert(uid.to_owned(), format!("<uid of {}{number}>", self.text(name)));
+            self.objects.insert(uid.to_owned(), Object { name: name.to_owned(), versions: Vec::new() });
+        }
     }
 
-    fn version(&mut self, version: &str) -> String {
-        let next = self.versions.len() + 1;
-        self.versions.entry(version.to_owned()).or_insert_with(|| format!("<version {next}>")).clone()
+    /// Lists have a version, too: that of the whole server.
+    fn version(&mut self, uid: &str, version: &str) -> String {
+        let Some(object) = self.objects.get_mut(uid) else { return "<version>".to_owned() };
+        let known = object.versions.iter().position(|known| known == version);
+        let index = known.unwrap_or_else(|| {
+            object.versions.push(version.to_owned());
+            object.versions.len() - 1
+        });
+        format!("<version {} of it>", index + 1)
     }
 
     fn text(&self, text: &str) -> String {
@@ -115,16 +132,26 @@ fn is_version(text: &str) -> bool {
     text.parse::<u64>().is_ok_and(|version| version > 0)
 }
 
-/// Several causes come in the order of a hash map, and so does the message that repeats them.
+/// Several causes come in the order of a hash map, and so does the message that repeats them. The one about rules that
+/// were not looked at comes last.
 fn sort_causes(body: &mut Value) {
     let causes = body.pointer_mut("/details/causes").and_then(Value::as_array_mut);
     let Some(causes) = causes.filter(|causes| causes.len() > 1) else { return };
-    causes.sort_by_key(|cause| ["field", "reason", "message"].map(|name| cause[name].to_string()));
+    causes.sort_by_key(|cause| {
+        (cause["field"] == "<nil>", ["field", "reason", "message"].map(|name| cause[name].to_string()))
+    });
     if let Some(Value::String(message)) = body.get_mut("message")
         && let Some((before, _)) = message.split_once(": [")
     {
         *message = format!("{before}: [<causes>]");
     }
+}
+
+/// A set, in whatever order.
+fn sorted(verbs: &[Value]) -> Value {
+    let mut verbs: Vec<&str> = verbs.iter().filter_map(Value::as_str).collect();
+    verbs.sort_unstable();
+    verbs.join(" ").into()
 }
 
 /// Ages go by.
@@ -155,9 +182,10 @@ mod tests {
         let body = json!([meta, status, {"metadata": {"resourceVersion": "19"}}, {"cells": ["a", "3s"]}]);
         let reply = Reply { code: 200, content_type: String::new(), warnings: Vec::new(), body };
         let expected = json!([
-            {"generateName": "a-", "name": "a-<5 random symbols>", "uid": "<uid 1>", "namespace": "<namespace>",
-             "resourceVersion": "<version 1>", "creationTimestamp": "<time>"},
-            {"message": "a-<5 random symbols>, uid <uid 1> in <namespace>, current: <version>", "metadata": {}},
+            {"generateName": "a-", "name": "a-<5 random symbols>", "uid": "<uid of a-<5 random symbols>>",
+             "namespace": "<namespace>", "resourceVersion": "<version 1 of it>", "creationTimestamp": "<time>"},
+            {"message": "a-<5 random symbols>, uid <uid of a-<5 random symbols>> in <namespace>, current: <version>",
+             "metadata": {}},
             {"metadata": {"resourceVersion": "<version>"}},
             {"cells": ["a", "<age>"]},
         ]);

@@ -67,7 +67,7 @@ pub struct Step {
     /// Variables that are taken out of the answer, by JSON pointer.
     #[serde(default)]
     keep: BTreeMap<String, String>,
-    /// The parts of the answer that are looked at, by JSON pointer; all of it otherwise.
+    /// The parts of an answer (not of a refusal) that are looked at, by JSON pointer; all of it otherwise.
     #[serde(default)]
     pick: Vec<String>,
     /// Lists of the answer, by JSON pointer, of which only entries with one of these names are looked at.
@@ -169,7 +169,7 @@ impl Step {
                 items.sort_by_key(name);
             }
         }
-        if !self.pick.is_empty() {
+        if !self.pick.is_empty() && reply.code < 400 {
             let picked = self.pick.iter().map(|pointer| {
                 (pointer.clone(), reply.body.pointer(pointer).cloned().unwrap_or(Value::Null))
             });

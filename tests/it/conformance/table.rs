@@ -86,3 +86,26 @@ async fn real() {
     let differences = compare(&golden(), &found);
     none(&differences.iter().collect::<Vec<_>>(), "the recording and the real server; if it is right now: record");
 }
+
+/// Fails with all differences that nothing excuses, and with excuses that nothing needs.
+async fn embedded(target: Target) {
+    let golden = golden();
+    let differences = compare(&golden, &answers(target).await);
+    let allowed = allowed();
+    let excused = |each: &&Difference| !allowed.iter().any(|entry| entry.covers(each));
+    none(&differences.iter().filter(excused).collect::<Vec<_>>(), "the real server and the embedded one");
+    for entry in &allowed {
+        let used = differences.iter().any(|each| entry.covers(each));
+        assert!(used, "nothing differs any more in: {}", entry.reason);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_process() {
+    embedded(Target::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_postgres() {
+    embedded(Target::EmbeddedPostgres).await;
+}

@@ -10,12 +10,17 @@ use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config};
 use tagwarden_api::API_VERSION;
+use tagwarden_apiserver::{ControlPlane, Location, Options};
 use tagwarden_testbed::{Kubernetes, Testbed};
 use tokio::sync::OnceCell;
 
 /// An API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
+    /// The embedded control plane, in this process, on SQLite.
+    Embedded,
+    /// The same on PostgreSQL.
+    EmbeddedPostgres,
     /// kube-apiserver with etcd.
     Real,
 }
@@ -29,15 +34,30 @@ pub struct Site {
     pub client: Client,
     /// Where nobody else is.
     pub namespace: String,
+    server: Server,
+}
+
+#[derive(Clone)]
+enum Server {
+    Embedded(ControlPlane),
+    Real(&'static Kubernetes),
 }
 
 impl Site {
     /// A fresh namespace on this server.
     pub async fn on(target: Target) -> Self {
-        let client = match target {
-            Target::Real => real_client(Testbed::kubernetes()).await,
+        let (client, server) = match target {
+            Target::Real => {
+                let server = Testbed::kubernetes();
+                (real_client(server).await, Server::Real(server))
+            }
+            Target::Embedded => embedded(Location::memory()).await,
+            Target::EmbeddedPostgres => {
+                let url = Testbed::postgres().fresh_database().expect("a database");
+                embedded(url.parse().expect("a location")).await
+            }
         };
-        let site = Self { target, client, namespace: String::new() };
+        let site = Self { target, client, namespace: String::new(), server };
         site.beside().await
     }
 
@@ -55,6 +75,14 @@ impl Site {
         Self { namespace: made.metadata.name.expect("a generated name"), ..self.clone() }
     }
 
+    /// Has the server forget all versions but the newest.
+    pub async fn compact(&self) {
+        match &self.server {
+            Server::Embedded(plane) => plane.compact().await.expect("compacted"),
+            Server::Real(server) => server.compact().expect("compacted"),
+        }
+    }
+
     /// The objects of a kind in the namespace.
     pub fn api<K>(&self) -> Api<K>
     where
@@ -63,6 +91,12 @@ impl Site {
     {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+async fn embedded(location: Location) -> (Client, Server) {
+    let opened = ControlPlane::open(location, tagwarden_api::crds(), Options::new("default")).await;
+    let plane = opened.expect("a control plane");
+    (plane.client("default"), Server::Embedded(plane))
 }
 
 /// An administrator of a real server that knows our kinds.
