@@ -8,7 +8,7 @@ use tagwarden_api::policy::{LabelOperator, Severity as Declared};
 use tagwarden_core::duration;
 use tagwarden_core::finding::Severity;
 use tagwarden_core::policy::{Policy, Requested};
-use tagwarden_core::registry::{Registry, Resolved, TypeId};
+use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::schedule::{Schedule, ScheduleError};
 
 /// How long a run may take where its audit does not say.
@@ -134,24 +134,11 @@ fn included(patterns: &[String], registry: &Registry) -> Result<Requested, Inval
 fn named(field: &str, patterns: &[String], registry: &Registry) -> Result<Vec<TypeId>, Invalid> {
     let mut types = Vec::new();
     for (index, pattern) in patterns.iter().enumerate() {
-        let mut matched = registry.match_glob(pattern);
-        let nearest = match registry.resolve(pattern) {
-            Resolved::Known(_) => Vec::new(),
-            Resolved::Alias { id, .. } => {
-                matched.push(id);
-                Vec::new()
-            }
-            Resolved::Unknown { nearest } => nearest,
-        };
-        if matched.is_empty() {
-            let hint = match &nearest[..] {
-                [] => "`tagwarden types` lists all".to_owned(),
-                names => format!("did you mean {}?", names.join(" or ")),
-            };
-            let message = format!("{field}[{index}]: no resource type is called `{pattern}`; {hint}");
-            return Err(Invalid { reason: reason::UNKNOWN_TYPE, message });
-        }
-        types.extend(matched);
+        let meant = registry.resolve(pattern).map_err(|unknown| Invalid {
+            reason: reason::UNKNOWN_TYPE,
+            message: format!("{field}[{index}]: {unknown}"),
+        })?;
+        types.extend(meant.types);
     }
     types.sort_unstable();
     types.dedup();
@@ -232,7 +219,7 @@ mod tests {
             (
                 json!({"resources": {"include": ["ec2:instanc"]}}),
                 reason::UNKNOWN_TYPE,
-                "did you mean ec2:instance",
+                "did you mean `ec2:instance`",
             ),
             (
                 json!({"resources": {"exclude": ["*", "nope:*"]}}),
