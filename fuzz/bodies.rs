@@ -17,7 +17,7 @@ pub fn manifests(data: &[u8]) {
             assert_eq!(once.policy.revision(), again.policy.revision());
         }
     }
-    let _ = tagwarden_api::access::resolve_accounts(&manifests);
+    let _ = tagwarden_api::access::resolve_accounts(&manifests, &[]);
 }
 
 /// The predecessor's policy file.

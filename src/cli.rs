@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_core::account::AccountId;
 
+use crate::settings::SettingFlags;
+
 /// Declarative tag compliance for AWS accounts: a policy, a scan, an honest answer.
 #[derive(Debug, Parser)]
 #[command(name = "tagwarden", version, max_term_width = 100)]
@@ -41,6 +43,25 @@ pub enum Command {
     Types(Types),
     /// Print the least-privilege IAM policy that a scan needs.
     IamPolicy(IamPolicy),
+    /// Run the controller: keep looking at accounts, by the policies and audits that are declared.
+    ///
+    /// Objects live in a store of its own or in a Kubernetes cluster, and are declared with manifest files or `kubectl`.
+    /// Reads AWS, never changes it; finds credentials as the AWS CLI does.
+    Run(Box<SettingFlags>),
+    /// Print the settings that `run` would go by, and where each comes from.
+    Config(Box<Config>),
+    /// Print objects, as `kubectl get` does.
+    Get(Get),
+    /// Print a kubeconfig for the API that `run --api-listen` serves.
+    Kubeconfig(Kubeconfig),
+    /// Print the custom resource definitions, to be applied to a cluster.
+    Crds(Crds),
+    /// Print a reference page.
+    #[command(hide = true)]
+    Docs {
+        /// Which one.
+        page: Page,
+    },
 }
 
 const EXIT_STATUS: &str = "Exit status:
@@ -152,6 +173,89 @@ pub struct IamPolicy {
     /// Only for this type, `ec2:instance` or `rds:*` (repeatable, or comma-separated). Without it, for all.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Crds {
+    /// Write a file for each into this directory instead.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// How to reach an API.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The URL of the API, as given to `kubeconfig --server`. Without it, what the kubeconfig says.
+    #[arg(long, value_name = "URL", env = "TAGWARDEN_SERVER", hide_env_values = true, requires = "token_file")]
+    pub server: Option<String>,
+    /// The file that holds the token, and nothing else.
+    #[arg(long, value_name = "FILE", env = "TAGWARDEN_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates to trust, in PEM, where the system's are not enough.
+    #[arg(long, value_name = "FILE", env = "TAGWARDEN_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// The kubeconfig. Without it, `KUBECONFIG`, then the user's own, then that of the pod.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "token_file", "ca"])]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Kinds, separated by commas: `tagpol`, `clientaccounts`, `events` …, or `tagwarden` for all of Tagwarden's.
+    #[arg(value_name = "KINDS", value_delimiter = ',', required = true)]
+    pub kinds: Vec<String>,
+    /// The namespace. Without it, that of the kubeconfig, then `default`.
+    #[arg(long, short, conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+    /// Of all namespaces.
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+    /// Only objects with these labels, for example `tier=gold`.
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Print all columns.
+    #[arg(long, short)]
+    pub wide: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    /// The URL of the API, for example https://tagwarden.example.com:6443.
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// The file that holds the token, and nothing else. The kubeconfig names it, and does not hold the token.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// A file with the certificates to trust, in PEM. They become part of the kubeconfig.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The namespace of commands that name none.
+    #[arg(long, default_value = "default")]
+    pub namespace: String,
+}
+
+/// A reference page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// docs/reference/settings.md.
+    Settings,
+    /// config/tagwarden.yaml.
+    SettingsFile,
+    /// docs/reference/conditions.md.
+    Conditions,
+    /// docs/reference/api.md.
+    Api,
 }
 
 /// Which findings are listed.

@@ -1,18 +1,27 @@
 //! The commands: each reads its input, calls a use case, and renders what comes back.
 
+mod config;
+mod crds;
+mod get;
 mod history;
+mod kubeconfig;
 mod policy;
 mod registry;
 mod scan;
 
 pub use scan::TENANT;
 
+use std::io::Write as _;
+
 use tagwarden_aws::AwsError;
 use tagwarden_store::StoreError;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Page};
 use crate::input::InputError;
+use crate::reference;
 use crate::render::writer::OutputError;
+use crate::settings::{SettingsError, page};
+use crate::{connection, telemetry};
 
 /// Exit status: bad flags or files.
 pub const USAGE: u8 = 2;
@@ -32,6 +41,12 @@ pub enum Failure {
     /// The set-up of the AWS client.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The API of a control plane, or what is asked of it.
+    #[error(transparent)]
+    Connection(#[from] connection::ConnectionError),
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
@@ -52,14 +67,33 @@ impl Failure {
 
 /// Runs a command, and returns its exit status.
 pub fn run(arguments: Cli) -> Result<u8, Failure> {
-    let registry = crate::input::registry(arguments.resource_types.as_deref())?;
+    let registry = || crate::input::registry(arguments.resource_types.as_deref());
+    telemetry::of_command();
     match arguments.command {
-        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry)),
-        Command::Policy(command) => policy::run(&command, &registry),
+        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry()?)),
+        Command::Policy(command) => policy::run(&command, &registry()?),
         Command::History(flags) => runtime()?.block_on(history::run(&flags)),
-        Command::Types(flags) => registry::types(&flags, &registry),
-        Command::IamPolicy(flags) => registry::iam_policy(&flags, &registry),
+        Command::Types(flags) => registry::types(&flags, &*registry()?),
+        Command::IamPolicy(flags) => registry::iam_policy(&flags, &*registry()?),
+        Command::Config(flags) => config::run(*flags),
+        Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
+        Command::Kubeconfig(flags) => kubeconfig::run(&flags),
+        Command::Crds(flags) => crds::run(&flags),
+        Command::Docs { page } => docs(page),
+        Command::Run(_) => Ok(0),
     }
+}
+
+/// Prints a reference page.
+fn docs(page: Page) -> Result<u8, Failure> {
+    let text = match page {
+        Page::Settings => page::reference(),
+        Page::SettingsFile => page::sample(),
+        Page::Conditions => reference::conditions(),
+        Page::Api => reference::api(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(0)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -18,10 +18,11 @@ use jiff::Timestamp;
 use crate::account::AccountId;
 use crate::finding::Finding;
 use crate::intern::{Interner, Symbol};
-use crate::policy::{Outcome, Policy, TagSelector, folded, is_reserved};
+use crate::policy::{Outcome, Policy, TagSelector, is_reserved};
 use crate::registry::TypeId;
 use crate::resource::{Resource, Tag, Tags};
 use crate::tally::Verdict;
+use crate::text::folded;
 
 pub use place::Place;
 use place::{Reach, TypeScope};

@@ -314,7 +314,7 @@ fn the_result_goes_where_it_was_sent_and_nowhere_else() {
 fn stdout_is_for_the_result_alone() {
     let site = hostile();
     site.proxy.rule(Rule::on("ecs", "ListClusters", Fault::Delay(Duration::from_secs(6))).once());
-    let ended = program(&site, "json").env("TAGWARDEN_LOG", "debug").run();
+    let ended = program(&site, "json").env("TAGWARDEN_LOG_LEVEL", "debug").run();
     assert!(ended.stderr.contains("scanning: ") && ended.stderr.contains("/3 cells"), "{}", ended.stderr);
     assert_eq!(ended.report().summary("resources"), 4);
 }
@@ -520,7 +520,7 @@ fn no_log_level_shows_an_external_id() {
     let site = site();
     site.cloud.volume(REGION, &[GOOD_OWNER]);
     let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
-    let ended = program.policy(POLICY).accounts(&[&site.account]).env("TAGWARDEN_LOG", "trace").run();
+    let ended = program.policy(POLICY).accounts(&[&site.account]).env("TAGWARDEN_LOG_LEVEL", "trace").run();
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("DEBUG"), "nothing was logged: {}", ended.stderr);
     let secret = site.account.external_id.as_deref().unwrap();

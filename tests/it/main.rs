@@ -18,5 +18,6 @@ mod paging;
 mod program;
 mod regressions;
 mod reliability;
+mod settings;
 mod site;
 mod tidy;

@@ -9,7 +9,7 @@ mod get;
 mod list;
 pub(crate) mod namespace;
 mod params;
-mod path;
+pub(crate) mod path;
 mod reply;
 mod update;
 mod watch;

@@ -113,11 +113,10 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     let mut messages = listing::start(surveys, itineraries, request.bounds, cancel);
     while let Some(message) = messages.next().await {
         collector.take(message, sink).await.map_err(ScanError::Sink)?;
-        let throttled = inventory.traffic().throttled;
         progress.send_modify(|now| {
             now.resources = collector.resources();
             now.cells_done = collector.cells_done();
-            now.throttled = throttled;
+            now.throttled = inventory.throttled();
         });
     }
     let report = collector.report(clock(), inventory.traffic(), cancel.is_cancelled());
