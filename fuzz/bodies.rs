@@ -5,6 +5,7 @@ use tagwarden_api::manifests::Manifests;
 use tagwarden_core::arn::Arn;
 use tagwarden_core::policy::predecessor;
 use tagwarden_core::registry::Registry;
+use tagwarden_core::schedule::Schedule;
 
 /// Manifests of any kind; a policy that compiles has the same revision when compiled again.
 pub fn manifests(data: &[u8]) {
@@ -35,4 +36,14 @@ pub fn arn(data: &[u8]) {
     let registry = Registry::builtin();
     let known = registry.identify(&arn);
     assert_eq!(known.map(|(id, _)| id), registry.type_of(&arn));
+}
+
+/// Cron expressions, with a zone after the first line break: what is accepted fires, and later than asked.
+pub fn schedule(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (expression, zone) = text.split_once('\n').map_or((text, None), |(text, zone)| (text, Some(zone)));
+    let Ok(schedule) = Schedule::parse(expression, zone) else { return };
+    let start = jiff::Timestamp::UNIX_EPOCH;
+    let first = schedule.next_after(start);
+    assert!(first.is_some_and(|first| first > start && schedule.latest_at_or_before(first) == Some(first)));
 }

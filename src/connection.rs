@@ -56,7 +56,9 @@ impl From<kube::Error> for ConnectionError {
             kube::Error::Api(status) if !status.message.is_empty() => {
                 format!("the control plane refuses: {}", status.message)
             }
-            kube::Error::Api(status) => format!("the control plane refuses ({} {})", status.code, status.reason),
+            kube::Error::Api(status) => {
+                format!("the control plane refuses ({} {})", status.code, status.reason)
+            }
             other => format!("the control plane does not answer: {}", root_cause(other)),
         })
     }
@@ -76,12 +78,15 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
     let mut config = match (&flags.server, &flags.kubeconfig) {
         (Some(server), _) => direct(server, flags)?,
         (None, Some(path)) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?;
+            let file = Kubeconfig::read_from(path)
+                .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
                 .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?
         }
-        (None, None) => Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?,
+        (None, None) => {
+            Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?
+        }
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
     let namespace = config.default_namespace.clone();
@@ -116,7 +121,9 @@ pub fn token(path: &Path) -> Result<(), ConnectionError> {
     let problem = match text.trim() {
         "" => "is empty",
         token if token.contains(char::is_whitespace) => "holds more than a token",
-        token if token.starts_with("sha256:") => "holds the digest of a token; the server needs that, a client the token",
+        token if token.starts_with("sha256:") => {
+            "holds the digest of a token; the server needs that, a client the token"
+        }
         _ => return Ok(()),
     };
     Err(ConnectionError::Content { flag: "--token-file", path: path.display().to_string(), problem })

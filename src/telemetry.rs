@@ -43,7 +43,9 @@ pub fn of_controller(settings: &Settings) {
         .with_span_events(FmtSpan::NONE);
     match settings.log_format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_current_span(false).with_span_list(true).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(true).init()
+        }
     }
 }
 

@@ -67,14 +67,14 @@ impl Failure {
 
 /// Runs a command, and returns its exit status.
 pub fn run(arguments: Cli) -> Result<u8, Failure> {
-    let registry = || crate::input::registry(arguments.resource_types.as_deref());
+    let registry = crate::input::registry(arguments.resource_types());
     telemetry::of_command();
     match arguments.command {
-        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry()?)),
-        Command::Policy(command) => policy::run(&command, &registry()?),
+        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry?)),
+        Command::Policy(command) => policy::run(&command, &registry?),
         Command::History(flags) => runtime()?.block_on(history::run(&flags)),
-        Command::Types(flags) => registry::types(&flags, &*registry()?),
-        Command::IamPolicy(flags) => registry::iam_policy(&flags, &*registry()?),
+        Command::Types(flags) => registry::types(&flags, &*registry?),
+        Command::IamPolicy(flags) => registry::iam_policy(&flags, &*registry?),
         Command::Config(flags) => config::run(*flags),
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),

@@ -142,7 +142,11 @@ impl Value for StoreUrl {
 
     fn parse(text: &str) -> Result<Self, String> {
         let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        if known { Ok(Self(text.to_owned())) } else { Err("expected `sqlite:PATH` or `postgres://…`".to_owned()) }
+        if known {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected `sqlite:PATH` or `postgres://…`".to_owned())
+        }
     }
 
     /// Options may hold a password, too, and the user is half of one.
@@ -210,13 +214,22 @@ fn label(text: &str) -> bool {
 impl Value for LogLevel {
     const PLACEHOLDER: &'static str = "LEVEL";
 
+    /// Stricter than `tracing`, which takes any word for a target.
     fn parse(text: &str) -> Result<Self, String> {
-        match tracing_subscriber::EnvFilter::builder().parse(text) {
-            Ok(_) if !text.trim().is_empty() => Ok(Self(text.to_owned())),
-            _ => Err("expected `error`, `warn`, `info`, `debug` or `trace`, or such levels by target, for example \
-                      `info,tagwarden_aws=debug`"
-                .to_owned()),
+        let level = |word: &str| ["off", "error", "warn", "info", "debug", "trace"].contains(&word);
+        let target = |word: &str| {
+            !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:".contains(&byte))
+        };
+        let fits = |directive: &str| match directive.split_once('=') {
+            Some((before, after)) => target(before) && level(after),
+            None => level(directive),
+        };
+        if text.split(',').all(fits) {
+            return Ok(Self(text.to_owned()));
         }
+        Err("expected `error`, `warn`, `info`, `debug` or `trace`, or such levels by target, for example \
+             `info,tagwarden_aws=debug`"
+            .to_owned())
     }
 
     fn show(&self) -> String {
@@ -285,7 +298,10 @@ mod tests {
             ("sqlite:a@b.db", "sqlite:a@b.db"),
             ("sqlite:///var/lib/a.db", "sqlite:///var/lib/a.db"),
             ("postgres://db/tags", "postgres://db/tags"),
-            ("postgres://me:secret@db:5433/tags?sslmode=require&password=secret", "postgres://…@db:5433/tags"),
+            (
+                "postgres://me:secret@db:5433/tags?sslmode=require&password=secret",
+                "postgres://…@db:5433/tags",
+            ),
             ("postgresql://me:sec@ret@db/tags", "postgresql://…@db/tags"),
             ("postgres:///tags?host=secret", "postgres:///tags"),
         ] {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tagwarden_testbed::{Fault, Rule};
 
-use crate::program::{Ended, Program};
+use crate::program::{Ended, Program, Report};
 use crate::site::{Site, site};
 
 const POLICY: &str = r#"
@@ -287,6 +287,10 @@ fn a_severity_changes_what_is_listed_and_never_the_score() {
     }
 }
 
+fn json_of(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
 #[test]
 fn the_result_goes_where_it_was_sent_and_nowhere_else() {
     let site = hostile();
@@ -300,8 +304,9 @@ fn the_result_goes_where_it_was_sent_and_nowhere_else() {
     let ended = program.run();
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
-    let report: Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();
-    check_report(&report, "violations");
+    check_report(&json_of(&first), "violations");
+    let in_short = "reports/latest.json: 25.0 % compliant, 3 of 4 resources violating";
+    assert!(ended.stderr.contains(in_short), "{}", ended.stderr);
     assert!(latest.is_symlink(), "the link was replaced");
     assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 2, "something else was left there");
 
@@ -378,13 +383,22 @@ fn an_interrupted_scan_reports_what_it_saw_and_what_it_did_not() {
     site.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::Delay(Duration::from_mins(10))).after(2));
     let mut program =
         site.program(&[&site.account], &["ec2:volume"], &[REGION]).args(["--store", "sqlite:runs.db"]);
+    // An earlier result, which is replaced.
+    program.file("report.json", "{}");
+    program = program.args(["--output", "report.json"]);
     let running = program.start();
     // Its third request means that its first page was judged.
     until("the third page", || site.proxy.count("ec2", "DescribeVolumes") >= 3);
     running.interrupt();
     let ended = running.end();
     assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
-    let report = ended.report();
+    assert!(
+        ended.stderr.contains("warning: the scan was stopped: `report.json` is partial"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let report = Report(json_of(&program.directory().join("report.json")));
     assert!(!report.complete());
     let cell = site.cell(&report, REGION, "ec2:volume");
     assert_eq!(cell.state, "interrupted");
