@@ -12,6 +12,7 @@ use tagwarden_apiserver::select::{FieldSelector, LabelSelector};
 use tagwarden_core::arn::Arn;
 use tagwarden_core::policy::predecessor;
 use tagwarden_core::registry::Registry;
+use tagwarden_core::schedule::Schedule;
 
 /// Manifests of any kind; a policy that compiles has the same revision when compiled again.
 pub fn manifests(data: &[u8]) {
@@ -89,4 +90,14 @@ pub fn continue_token(data: &[u8]) {
     if let Ok(token) = ContinueToken::decode(text) {
         assert_eq!(ContinueToken::decode(&token.encode()), Ok(token));
     }
+}
+
+/// Cron expressions, with a zone after the first line break: what is accepted fires, and later than asked.
+pub fn schedule(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (expression, zone) = text.split_once('\n').map_or((text, None), |(text, zone)| (text, Some(zone)));
+    let Ok(schedule) = Schedule::parse(expression, zone) else { return };
+    let start = jiff::Timestamp::UNIX_EPOCH;
+    let first = schedule.next_after(start);
+    assert!(first.is_some_and(|first| first > start && schedule.latest_at_or_before(first) == Some(first)));
 }

@@ -1,6 +1,7 @@
 //! The flags, exactly as typed. What they mean is resolved by the commands.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_core::account::AccountId;
@@ -23,7 +24,14 @@ pub struct Cli {
         hide_env_values = true,
         display_order = 1000
     )]
-    pub resource_types: Option<PathBuf>,
+    resource_types: Option<OsString>,
+}
+
+impl Cli {
+    /// The file of resource types. An empty variable is how a shell says that there is none.
+    pub fn resource_types(&self) -> Option<&Path> {
+        self.resource_types.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +46,9 @@ pub enum Command {
     #[command(subcommand)]
     Policy(Policy),
     /// Show the scores of past runs.
+    ///
+    /// STARTED is in UTC. SCOPE counts the accounts, regions and types that were asked for, `2a 1r 3t`; `all` where none
+    /// was. Scores of different scopes cannot be compared. A run without gaps is complete.
     History(History),
     /// List the resource types that can be named in a policy.
     Types(Types),
@@ -70,7 +81,9 @@ const EXIT_STATUS: &str = "Exit status:
   2  bad flags or files
   3  nothing could be scanned
   4  something could not be seen, and --fail-on-partial is given
-  Where several are true, the first of 2, 3, 4, 1 holds.";
+  Where several are true, the first of 2, 3, 4, 1 holds.
+  Ctrl-C or SIGTERM stops a scan, whose result is then partial as any other: 0, or 4 with --fail-on-partial. A second
+  one ends it at once and writes nothing (130).";
 
 /// The flags of `scan`.
 #[derive(Debug, Args)]
@@ -98,10 +111,12 @@ pub struct Scan {
     /// Which findings to list. The score counts the same whatever is listed.
     #[arg(long, value_enum, default_value_t = Listed::All)]
     pub severity: Listed,
-    /// How to print the result.
+    /// How to print the result. Findings come in the order in which AWS answers, which differs from run to run: sort
+    /// them before you compare two results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Write the result to this file instead of stdout. The file appears once it is whole.
+    /// Write the result to this file instead of stdout. The file appears once it is whole; what a stopped scan has
+    /// seen replaces it as well, with a warning.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Record the run in this store: `sqlite:PATH` or `postgres://…`.
@@ -195,7 +210,13 @@ pub struct Crds {
 #[derive(Debug, Args)]
 pub struct Connection {
     /// The URL of the API, as given to `kubeconfig --server`. Without it, what the kubeconfig says.
-    #[arg(long, value_name = "URL", env = "TAGWARDEN_SERVER", hide_env_values = true, requires = "token_file")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TAGWARDEN_SERVER",
+        hide_env_values = true,
+        requires = "token_file"
+    )]
     pub server: Option<String>,
     /// The file that holds the token, and nothing else.
     #[arg(long, value_name = "FILE", env = "TAGWARDEN_TOKEN_FILE", hide_env_values = true)]

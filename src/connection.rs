@@ -56,7 +56,9 @@ impl From<kube::Error> for ConnectionError {
             kube::Error::Api(status) if !status.message.is_empty() => {
                 format!("the control plane refuses: {}", status.message)
             }
-            kube::Error::Api(status) => format!("the control plane refuses ({} {})", status.code, status.reason),
+            kube::Error::Api(status) => {
+                format!("the control plane refuses ({} {})", status.code, status.reason)
+            }
             other => format!("the control plane does not answer: {}", root_cause(other)),
         })
     }
@@ -76,12 +78,15 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
     let mut config = match (&flags.server, &flags.kubeconfig) {
         (Some(server), _) => direct(server, flags)?,
         (None, Some(path)) => {
-            let file = Kubeconfig::read_from(path).map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?;
+            let file = Kubeconfig::read_from(path)
+                .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
                 .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?
         }
-        (None, None) => Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?,
+        (None, None) => {
+            Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?
+        }
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
     let namespace = config.default_namespace.clone();
@@ -92,8 +97,10 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
 fn direct(server: &str, flags: &Connection) -> Result<Config, ConnectionError> {
     let mut config = Config::new(server_url(server)?);
     if let Some(path) = &flags.token_file {
-        token(path)?;
-        config.auth_info.token_file = Some(path.display().to_string());
+        // Not the path: the client would send the line break at the end of the file along.
+        let token = serde_json::json!({ "token": token(path)? });
+        config.auth_info = serde_json::from_value(token)
+            .map_err(|_| ConnectionError::Refused("the token cannot be used".to_owned()))?;
     }
     if let Some(path) = &flags.ca {
         certificates(path)?;
@@ -109,15 +116,17 @@ pub fn server_url(text: &str) -> Result<axum::http::Uri, ConnectionError> {
         .ok_or_else(|| ConnectionError::Server(text.to_owned()))
 }
 
-/// Makes sure that a file holds a token, and nothing else.
-pub fn token(path: &Path) -> Result<(), ConnectionError> {
+/// The token of a file that holds nothing else.
+pub fn token(path: &Path) -> Result<String, ConnectionError> {
     let bytes = read("--token-file", path, TOKEN_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     let problem = match text.trim() {
         "" => "is empty",
         token if token.contains(char::is_whitespace) => "holds more than a token",
-        token if token.starts_with("sha256:") => "holds the digest of a token; the server needs that, a client the token",
-        _ => return Ok(()),
+        token if token.starts_with("sha256:") => {
+            "holds the digest of a token; the server needs that, a client the token"
+        }
+        token => return Ok(token.to_owned()),
     };
     Err(ConnectionError::Content { flag: "--token-file", path: path.display().to_string(), problem })
 }

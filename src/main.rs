@@ -1,10 +1,16 @@
 //! `tagwarden`: the command line. It parses, wires adapters to ports, and renders; what it decides is decided
 //! in the rooms below.
 
+mod applier;
 mod cli;
 mod commands;
 mod connection;
+mod first_steps;
 mod input;
+mod observed;
+mod plane;
+mod probes;
+mod process;
 mod progress;
 mod reference;
 mod render;

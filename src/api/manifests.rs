@@ -30,8 +30,7 @@ pub const MAX_OBJECTS: usize = 10_000;
 pub const MAX_ERRORS: usize = 1000;
 
 /// The kinds that are known, as a message lists them.
-pub(crate) const KINDS: &str =
-    "TaggingPolicy, ClientAccount or ComplianceAudit of `tagwarden.io/v1alpha1`, or Namespace or Secret of `v1`";
+pub(crate) const KINDS: &str = "TaggingPolicy, ClientAccount or ComplianceAudit of `tagwarden.io/v1alpha1`, or Namespace or Secret of `v1`";
 
 /// Where an object comes from, for messages about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -101,9 +101,7 @@ async fn kinds(client: &Client) -> Result<Vec<Kind>, ConnectionError> {
         let listed = |resource: &APIResource| {
             !resource.name.contains('/') && resource.verbs.iter().any(|verb| verb == "list")
         };
-        kinds.extend(
-            list.resources.into_iter().filter(listed).map(|resource| Kind { version, resource }),
-        );
+        kinds.extend(list.resources.into_iter().filter(listed).map(|resource| Kind { version, resource }));
     }
     Ok(kinds)
 }
@@ -194,7 +192,11 @@ async fn fetch(
     }
 }
 
-async fn ask<T: serde::de::DeserializeOwned>(client: &Client, path: &str, accept: &str) -> Result<T, kube::Error> {
+async fn ask<T: serde::de::DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    accept: &str,
+) -> Result<T, kube::Error> {
     let request = Request::get(path).header(header::ACCEPT, accept).body(Vec::new());
     client.request(request.map_err(kube::Error::HttpError)?).await
 }
@@ -313,7 +315,8 @@ mod tests {
         ];
         let find = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            chosen(&names, &known).map(|kinds| kinds.iter().map(|kind| kind.resource.name.clone()).collect::<Vec<_>>())
+            chosen(&names, &known)
+                .map(|kinds| kinds.iter().map(|kind| kind.resource.name.clone()).collect::<Vec<_>>())
         };
         for name in ["taggingpolicies", "TaggingPolicy", "tagpol", "taggingpolicies.tagwarden.io"] {
             assert_eq!(find(&[name]).unwrap(), ["taggingpolicies"], "{name}");

@@ -32,9 +32,12 @@ fn kind(page: &mut String, definition: &CustomResourceDefinition) {
     let short: Vec<String> = names.short_names.iter().flatten().map(|name| format!("`{name}`")).collect();
     let _ = writeln!(page, "\n## {}\n", names.kind);
     let Some(version) = definition.spec.versions.first() else { return };
-    let Some(root) = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()) else { return };
+    let Some(root) = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()) else {
+        return;
+    };
     let about = root.description.as_deref().unwrap_or_default();
-    let _ = writeln!(page, "{} `kubectl get {}`, in short {}.\n", cell(about), names.plural, short.join(", "));
+    let _ =
+        writeln!(page, "{} `kubectl get {}`, in short {}.\n", cell(about), names.plural, short.join(", "));
     page.push_str("| Field | Type | |\n|---|---|---|\n");
     for part in ["spec", "status"] {
         if let Some(props) = root.properties.as_ref().and_then(|fields| fields.get(part)) {

@@ -23,7 +23,8 @@ pub fn page() -> String {
     page.push_str("| Condition | Of | Meaning |\n|---|---|---|\n");
     for condition in CONDITIONS {
         let kinds: Vec<String> = condition.kinds.iter().map(|kind| format!("`{kind}`")).collect();
-        let _ = writeln!(page, "| `{}` | {} | {} |", condition.name, kinds.join(", "), cell(condition.meaning));
+        let _ =
+            writeln!(page, "| `{}` | {} | {} |", condition.name, kinds.join(", "), cell(condition.meaning));
     }
     page.push_str("\n## Reasons\n\n| Reason | What happened | What to do |\n|---|---|---|\n");
     let mut reasons: Vec<_> = REASONS.iter().collect();

@@ -21,7 +21,10 @@ pub(super) fn read(path: &Path) -> Result<Vec<(&'static str, String)>, SettingsE
         .and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text))
         .map_err(|source| SettingsError::Read { path: shown.clone(), source })?;
     if text.len() as u64 > BYTES_MAX {
-        return Err(SettingsError::File { path: shown, message: format!("it has more than {BYTES_MAX} bytes") });
+        return Err(SettingsError::File {
+            path: shown,
+            message: format!("it has more than {BYTES_MAX} bytes"),
+        });
     }
     parse(&text).map_err(|problems| match problems {
         Problems::Syntax(message) => SettingsError::File { path: shown, message },
@@ -91,7 +94,9 @@ fn flat(setting: &Setting, tree: &Tree) -> Result<Option<String>, String> {
             let texts: Result<Vec<String>, String> = items
                 .iter()
                 .enumerate()
-                .map(|(index, item)| scalar(item).ok_or_else(|| format!("{key}[{index}]: expected a single value")))
+                .map(|(index, item)| {
+                    scalar(item).ok_or_else(|| format!("{key}[{index}]: expected a single value"))
+                })
                 .collect();
             Ok(Some(texts?.join(",")))
         }
@@ -120,7 +125,12 @@ mod tests {
     fn keys_become_the_texts_that_flags_would_have() {
         let text = "---\n# a comment\nstore: sqlite:a.db\nkeepDays: 30\nmanifestsPrune: true\nwatchNamespaces: [a, b]\nmanifests:\n";
         let values = parse(text).unwrap();
-        let expected = [("keep_days", "30"), ("manifests_prune", "true"), ("store", "sqlite:a.db"), ("watch_namespaces", "a,b")];
+        let expected = [
+            ("keep_days", "30"),
+            ("manifests_prune", "true"),
+            ("store", "sqlite:a.db"),
+            ("watch_namespaces", "a,b"),
+        ];
         assert_eq!(values, expected.map(|(field, text)| (field, text.to_owned())));
         assert_eq!(parse("# nothing\n\n---\n").unwrap(), []);
     }

@@ -1,5 +1,6 @@
 //! The table as flags of a command, with the variables behind them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -27,7 +28,6 @@ impl Args for SettingFlags {
             .value_name("FILE")
             .env("TAGWARDEN_CONFIG")
             .hide_env_values(true)
-            .value_parser(clap::value_parser!(PathBuf))
             .help("Take settings from this YAML file. Flags and variables override it");
         let own = table().iter().filter(|setting| setting.field != SHARED);
         command.arg(config).args(own.map(argument))
@@ -81,8 +81,8 @@ impl FromArgMatches for SettingFlags {
                 given.insert(setting.field, (text, source));
             }
         }
-        let config = matches.get_one::<PathBuf>(CONFIG).filter(|path| !path.as_os_str().is_empty()).cloned();
-        Ok(Self { config, given })
+        let config = matches.get_one::<String>(CONFIG).filter(|path| !path.is_empty());
+        Ok(Self { config: config.map(PathBuf::from), given })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -94,9 +94,10 @@ impl FromArgMatches for SettingFlags {
 /// All texts of an argument. The shared flag has been read as a path already.
 fn texts(matches: &ArgMatches, field: &str) -> String {
     if field == SHARED {
-        let path = matches.get_one::<PathBuf>(field);
+        let path = matches.get_one::<OsString>(field);
         return path.map(|path| path.display().to_string()).unwrap_or_default();
     }
-    let texts: Vec<&str> = matches.get_many::<String>(field).into_iter().flatten().map(String::as_str).collect();
+    let texts: Vec<&str> =
+        matches.get_many::<String>(field).into_iter().flatten().map(String::as_str).collect();
     texts.join(",")
 }

@@ -21,7 +21,10 @@ pub fn reference() -> String {
     for setting in table() {
         if setting.section != section {
             section = setting.section;
-            let _ = write!(page, "\n## {section}\n\n| Flag and variable | In the file | Default | |\n|---|---|---|---|\n");
+            let _ = write!(
+                page,
+                "\n## {section}\n\n| Flag and variable | In the file | Default | |\n|---|---|---|---|\n"
+            );
         }
         let Setting { flag, variable, key, placeholder, about, .. } = setting;
         let value = placeholder.replace('|', "\\|");

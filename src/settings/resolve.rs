@@ -117,7 +117,8 @@ impl Resolver<'_> {
                 Ok(value) => Some(value),
                 Err(expected) => {
                     // A store that is refused may be a URL with a password in it.
-                    let quote = if field == "store" { String::new() } else { format!(" `{}`", clipped(&text)) };
+                    let quote =
+                        if field == "store" { String::new() } else { format!(" `{}`", clipped(&text)) };
                     let place = Place(setting, &source);
                     self.wrong.push(format!("{place}:{quote} cannot be used: {expected}"));
                     None
@@ -212,7 +213,9 @@ impl Surroundings {
         let namespace = std::fs::read_to_string(format!("{ACCOUNT}/namespace")).ok();
         Self {
             in_pod,
-            pod_namespace: namespace.map(|name| name.trim().to_owned()).filter(|name| in_pod && !name.is_empty()),
+            pod_namespace: namespace
+                .map(|name| name.trim().to_owned())
+                .filter(|name| in_pod && !name.is_empty()),
             terminal: std::io::stderr().is_terminal(),
         }
     }

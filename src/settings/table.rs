@@ -164,7 +164,7 @@ settings! {
     "Logs" {
         /// What is logged, to stderr: `error`, `warn`, `info`, `debug` or `trace`, or such levels by target.
         log_level: LogLevel = Default::Text("info");
-        /// How it is logged.
+        /// How it is logged: for people, or as one JSON object a line.
         log_format: LogFormat = Default::Depends("`text` on a terminal, else `json`", |around| {
             if around.terminal { "text" } else { "json" }.to_owned()
         });
@@ -184,7 +184,10 @@ mod tests {
         assert!(keys.contains("apiTlsCert") && keys.contains("store"), "{keys:?}");
         for setting in table() {
             assert!(setting.about.len() > 20 && setting.about.ends_with('.'), "{setting:?}");
-            assert_eq!(setting.variable, format!("TAGWARDEN_{}", setting.flag.replace('-', "_").to_uppercase()));
+            assert_eq!(
+                setting.variable,
+                format!("TAGWARDEN_{}", setting.flag.replace('-', "_").to_uppercase())
+            );
         }
         assert!(table().iter().any(|setting| setting.field == SHARED));
     }

@@ -73,4 +73,9 @@ proptest! {
     fn arns_survive(text in "arn:(aws|aws-cn|\\PC{0,3}):(ec2|rds|s3|sns|\\PC{0,4}):[a-z0-9-]{0,9}:[0-9]{0,13}:\\PC{0,40}") {
         bodies::arn(text.as_bytes());
     }
+
+    #[test]
+    fn schedules_survive(text in "[0-9*/,#L@ -]{0,30}|\\PC{0,40}|([0-9*]{1,2}(/[0-9])? ){4}[A-Z0-9#*]{1,5}\n(Europe|Asia|Etc)/[A-Za-z]{3,8}") {
+        bodies::schedule(text.as_bytes());
+    }
 }

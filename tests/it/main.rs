@@ -4,19 +4,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod arrows;
+mod audits;
 mod bad_input;
 mod cloud;
+mod conformance;
+mod controller;
 mod differential;
 mod entering;
 mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod manifests_dir;
 mod pace;
 mod paging;
 mod program;
 mod regressions;
 mod reliability;
+mod run;
 mod settings;
 mod site;
 mod tidy;

@@ -23,7 +23,9 @@ fn config(flags: &[&str], variables: &[(&str, &str)], file: Option<&str>) -> End
 fn setting(ended: &Ended, key: &str) -> (String, String) {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let settings: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let text = |field: &str| settings[key][field].as_str().unwrap_or_else(|| panic!("{key}: {settings:#}")).to_owned();
+    let text = |field: &str| {
+        settings[key][field].as_str().unwrap_or_else(|| panic!("{key}: {settings:#}")).to_owned()
+    };
     (text("value"), text("from"))
 }
 
@@ -61,22 +63,44 @@ fn switches_lists_and_shared_flags_have_all_their_forms() {
         (&["--watch-namespaces", "a,b", "--watch-namespaces", "c"], &[], None, "watchNamespaces", "a,b,c"),
         (&[], &[("TAGWARDEN_WATCH_NAMESPACES", "a, b")], None, "watchNamespaces", "a,b"),
         (&[], &[], Some("watchNamespaces: [a, b]\n"), "watchNamespaces", "a,b"),
-        (&["--resource-types", "types.yaml"], &[], Some("resourceTypes: other.yaml\n"), "resourceTypes", "types.yaml"),
+        (
+            &["--resource-types", "types.yaml"],
+            &[],
+            Some("resourceTypes: other.yaml\n"),
+            "resourceTypes",
+            "types.yaml",
+        ),
         (&[], &[], Some("resourceTypes: other.yaml\n"), "resourceTypes", "other.yaml"),
         (&[], &[("TAGWARDEN_CONFIG", "")], None, "namespace", "default"),
     ] {
-        assert_eq!(setting(&config(flags, variables, file), key).0, expected, "{flags:?} {variables:?} {file:?}");
+        assert_eq!(
+            setting(&config(flags, variables, file), key).0,
+            expected,
+            "{flags:?} {variables:?} {file:?}"
+        );
     }
 }
 
 #[test]
 fn what_cannot_be_used_is_refused_with_its_place_and_the_remedy() {
     for (flags, file, expected) in [
-        (&[][..], Some("metricListen: a\n"), "settings.yaml: metricListen: unknown setting; did you mean `metricsListen`?"),
-        (&[], Some("keepDays: 0\n"), "settings.yaml: keepDays: `0` cannot be used: expected a whole number from 1 to 3650"),
+        (
+            &[][..],
+            Some("metricListen: a\n"),
+            "settings.yaml: metricListen: unknown setting; did you mean `metricsListen`?",
+        ),
+        (
+            &[],
+            Some("keepDays: 0\n"),
+            "settings.yaml: keepDays: `0` cannot be used: expected a whole number from 1 to 3650",
+        ),
         (&[], Some("keepDays: [1]\n"), "settings.yaml: keepDays: expected a single value"),
         (&[], Some("keepDays: 1\nkeepDays: 2\n"), "the settings file `settings.yaml`: "),
-        (&["--metrics-listen", "8081"], None, "--metrics-listen: `8081` cannot be used: expected an address and a port"),
+        (
+            &["--metrics-listen", "8081"],
+            None,
+            "--metrics-listen: `8081` cannot be used: expected an address and a port",
+        ),
         (&["--control-plane", "k8s"], None, "expected `embedded` or `kubernetes`"),
         (&["--manifests-prune"], None, "--manifests-prune: needs --manifests"),
         (&["--api-listen", "127.0.0.1:1"], None, "--api-listen: needs --api-tokens"),
@@ -144,7 +168,10 @@ fn pages_that_are_made_from_code_are_up_to_date() {
     ] {
         let printed = Program::alone().args(["docs", page]).run().stdout;
         assert!(printed.len() > 1000, "{page} is empty");
-        assert!(printed == committed(path), "{path} is out of date; run\n    cargo run -- docs {page} > {path}");
+        assert!(
+            printed == committed(path),
+            "{path} is out of date; run\n    cargo run -- docs {page} > {path}"
+        );
     }
 }
 
@@ -156,10 +183,13 @@ fn the_sample_file_is_one_and_changes_nothing() {
         line.contains(':') && key.chars().all(char::is_alphanumeric) && key.starts_with(char::is_lowercase)
     };
     let sample = committed("config/tagwarden.yaml");
-    let settings: Vec<&str> = sample.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_setting).collect();
+    let settings: Vec<&str> =
+        sample.lines().filter_map(|line| line.strip_prefix("# ")).filter(is_setting).collect();
     let ended = config(&[], &[], Some(&(settings.join("\n") + "\n")));
-    let (with, without): (Value, Value) =
-        (serde_json::from_str(&ended.stdout).unwrap(), serde_json::from_str(&config(&[], &[], None).stdout).unwrap());
+    let (with, without): (Value, Value) = (
+        serde_json::from_str(&ended.stdout).unwrap(),
+        serde_json::from_str(&config(&[], &[], None).stdout).unwrap(),
+    );
     assert_eq!(settings.len(), without.as_object().unwrap().len());
     for (key, entry) in without.as_object().unwrap() {
         assert_eq!(with[key]["value"], entry["value"], "{key}");
@@ -174,14 +204,23 @@ fn committed_definitions_are_those_of_the_program() {
     let directory = program.directory().join("crds");
     let mut program = program;
     assert_eq!(program.run().status, Some(0));
-    let mut names: Vec<_> =
-        std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     assert_eq!(names.len(), 4, "{names:?}");
     for name in &names {
         let text = std::fs::read_to_string(directory.join(name)).unwrap();
-        assert!(text.len() < BYTES_MAX, "{name} has {} bytes; clients cannot apply more than 256 KiB", text.len());
-        assert!(text == committed(&format!("crds/{name}")), "crds/{name} is out of date; run\n    cargo run -- crds --out crds");
+        assert!(
+            text.len() < BYTES_MAX,
+            "{name} has {} bytes; clients cannot apply more than 256 KiB",
+            text.len()
+        );
+        assert!(
+            text == committed(&format!("crds/{name}")),
+            "crds/{name} is out of date; run\n    cargo run -- crds --out crds"
+        );
     }
     let committed = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")).unwrap();
     assert_eq!(committed.count(), names.len(), "crds/ holds a file that `tagwarden crds` does not write");
@@ -209,9 +248,15 @@ fn a_kubeconfig_names_the_token_and_holds_the_certificates() {
     }
     assert!(!ended.stdout.contains("opensesame"));
     for (arguments, expected) in [
-        (["--server", "tags.example.com", "--token-file", "token"], "--server: `tags.example.com` cannot be used"),
+        (
+            ["--server", "tags.example.com", "--token-file", "token"],
+            "--server: `tags.example.com` cannot be used",
+        ),
         (["--server", "https://a", "--token-file", "absent"], "--token-file: `absent` cannot be read"),
-        (["--server", "https://a", "--token-file", "ca.pem"], "--token-file: `ca.pem` holds more than a token"),
+        (
+            ["--server", "https://a", "--token-file", "ca.pem"],
+            "--token-file: `ca.pem` holds more than a token",
+        ),
     ] {
         let program = Program::alone();
         program.file("token", "opensesame\n");

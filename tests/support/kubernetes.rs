@@ -16,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::child::{Guarded, tail, wait_for};
 use crate::go_tools::{self, GoToolError};
+use crate::kubernetes_audit::{self, Requests};
 
 const START_WITHIN: Duration = Duration::from_mins(1);
 /// Another process may take the free port first; then the next one is tried.
@@ -91,8 +92,7 @@ impl Kubernetes {
         let directory =
             tempfile::Builder::new().prefix("tagwarden-kubernetes-").tempdir().map_err(at("a directory"))?;
         prepare(directory.path())?;
-        let (etcd, etcd_port) =
-            first_port("etcd", |port| start_etcd(&etcd_program, directory.path(), port))?;
+        let (etcd, etcd_port) = first_port("etcd", |port| start_etcd(&etcd_program, directory.path(), port))?;
         let (api_server, port) = first_port("kube-apiserver", |port| {
             start_api_server(&programs, directory.path(), port, etcd_port)
         })?;
@@ -132,6 +132,11 @@ impl Kubernetes {
         let path = self.directory.path().join(format!("kubeconfig-{}", user.name));
         write(&path, &kubeconfig(self.directory.path(), self.port, &user.token))?;
         Ok(path)
+    }
+
+    /// What a user asked for so far.
+    pub fn requests_of(&self, user: &User) -> Requests {
+        kubernetes_audit::of(self.directory.path(), &user.name)
     }
 
     /// A user that nobody else has been given.
@@ -221,6 +226,7 @@ fn prepare(directory: &Path) -> Result<(), KubernetesError> {
         let line = format!("{0},{1},{1}\n", user.token, user.name);
         tokens.push_str(&line);
     }
+    write(&directory.join("audit-policy.json"), kubernetes_audit::POLICY)?;
     write(&directory.join("tokens.csv"), &tokens)
 }
 
@@ -266,6 +272,8 @@ fn start_api_server(
         .arg(format!("--token-auth-file={}", in_directory("tokens.csv")))
         .arg("--service-cluster-ip-range=10.0.0.0/24")
         .arg("--disable-admission-plugins=ServiceAccount")
+        .arg(format!("--audit-policy-file={}", in_directory("audit-policy.json")))
+        .arg(format!("--audit-log-path={}", kubernetes_audit::log(directory).display()))
         .arg("--endpoint-reconciler-type=none");
     let config = directory.join("kubeconfig");
     up("kube-apiserver", &command, &own, || {
@@ -341,8 +349,10 @@ fn etcd(port: u16, path: &str, request: &Value) -> Result<Value, KubernetesError
     let body = request.to_string();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).map_err(at("etcd"))?;
     stream.set_read_timeout(Some(START_WITHIN)).map_err(at("etcd"))?;
-    let head =
-        format!("POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST {path} HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     stream.write_all((head + &body).as_bytes()).map_err(at("etcd"))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(at("etcd"))?;

@@ -25,6 +25,7 @@ pub mod estate;
 pub mod faults;
 mod go_tools;
 pub mod kubernetes;
+mod kubernetes_audit;
 pub mod manifests;
 pub mod moto;
 mod packages;
@@ -38,6 +39,7 @@ use serde_json::Value;
 pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
 pub use kubernetes::Kubernetes;
+pub use kubernetes_audit::{Asked, Requests};
 pub use moto::Moto;
 pub use postgres::Postgres;
 

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tagwarden_testbed::manifests::{NamedAccount, client_accounts};
-use tagwarden_testbed::{Account, Estate, Fault, Kubernetes, Moto, Proxy, Question, REGIONS, Rule, chain, estate};
+use tagwarden_testbed::{
+    Account, Estate, Fault, Kubernetes, Moto, Proxy, Question, REGIONS, Rule, chain, estate,
+};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -118,7 +120,9 @@ async fn up(setup: &Setup) -> Result<ExitCode, Failed> {
 }
 
 async fn kubernetes() -> Result<ExitCode, Failed> {
-    say("starting a Kubernetes API server (the first time it is built into the user's cache, which takes minutes) …");
+    say(
+        "starting a Kubernetes API server (the first time it is built into the user's cache, which takes minutes) …",
+    );
     let server = Kubernetes::start().map_err(failed("no Kubernetes API server"))?;
     let path = server.kubeconfig();
     writeln!(io::stdout(), "{}", path.display()).map_err(failed("standard output"))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::finding::Severity;
 use crate::glob::Glob;
+use crate::region::{Written, look_up};
 use crate::registry::{Meant, Registry};
 use crate::text::{folded, quoted};
 
@@ -350,17 +351,30 @@ impl Compiler<'_> {
 
     fn regions(&mut self, path: &str, patterns: &[String]) -> Box<[Glob]> {
         if self.notes.bound_list(path, patterns, MAX_REGIONS) {
-            for (index, pattern) in
-                patterns.iter().enumerate().filter(|(_, pattern)| !could_be_region(pattern))
-            {
-                let message = format!(
-                    "{} is no region; write for example `eu-west-1`, `eu-*` or `global`",
-                    quoted(pattern)
-                );
-                self.notes.refuse(format!("{path}[{index}]"), Reason::InvalidRegion, message);
+            for (index, pattern) in patterns.iter().enumerate() {
+                self.region(format!("{path}[{index}]"), pattern);
             }
         }
         patterns.iter().map(|pattern| Glob::new(pattern)).collect()
+    }
+
+    fn region(&mut self, path: String, pattern: &str) {
+        let quoted_pattern = quoted(pattern);
+        let offer = |nearest: Option<&str>, otherwise: &str| {
+            nearest.map_or_else(|| otherwise.to_owned(), |region| format!("did you mean `{region}`?"))
+        };
+        match look_up(pattern) {
+            Written::Known => {}
+            Written::Unheard(nearest) => {
+                let offer = offer(nearest, "check the spelling");
+                self.notes
+                    .warn(path, format!("{quoted_pattern} is no region known to this version; {offer}"));
+            }
+            Written::Impossible(nearest) => {
+                let offer = offer(nearest, "write for example `eu-west-1`, `eu-*` or `global`");
+                self.refuse(path, Reason::InvalidRegion, format!("{quoted_pattern} is no region; {offer}"));
+            }
+        }
     }
 
     fn selectors(&mut self, path: &str, selectors: &[TagSelectorDraft]) -> Box<[TagSelector]> {
@@ -541,12 +555,4 @@ fn numbered<'a, T>(field: &'static str, list: &'a [T]) -> impl Iterator<Item = (
 /// Whether only AWS can set tags with this key.
 pub(crate) fn is_reserved(key: &str) -> bool {
     key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"))
-}
-
-fn could_be_region(pattern: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'*';
-    let shaped = pattern.contains('*')
-        || pattern == crate::resource::GLOBAL
-        || (pattern.split('-').count() >= 3 && pattern.ends_with(|last: char| last.is_ascii_digit()));
-    !pattern.is_empty() && pattern.len() <= 32 && pattern.bytes().all(plain) && shaped
 }

@@ -14,6 +14,9 @@ const MAX_OFFERS: usize = 3;
 /// Below this likeness (0 to 1) an offer would be a guess.
 const MIN_LIKENESS: f64 = 0.5;
 
+/// An offer this much less like than the best one only distracts from it.
+const MAX_BEHIND: f64 = 0.15;
+
 /// What is compared of an unknown name, in characters.
 const MAX_COMPARED: usize = 128;
 
@@ -92,6 +95,8 @@ impl Registry {
         }
         // Stable, so equally like names stay in registry order.
         offers.sort_by(|(left, _), (right, _)| right.total_cmp(left));
+        let least = offers.first().map_or(0.0, |(best, _)| best - MAX_BEHIND);
+        offers.retain(|(likeness, _)| *likeness >= least);
         offers.into_iter().take(MAX_OFFERS).map(|(_, name)| Arc::clone(name)).collect()
     }
 }

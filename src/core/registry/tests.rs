@@ -219,6 +219,7 @@ fn an_unknown_name_gets_its_likeliest_corrections() {
     ] {
         assert_eq!(nearest(wrong).first().map(|name| &**name), Some(first), "{wrong}");
     }
+    assert_eq!(nearest("ec2:instances"), [Arc::from("ec2:instance")], "one is near, and the others are far");
     for nonsense in ["", "zzzzzzzzzz", "qq:xxxxxxxx", &"é:".repeat(5000)] {
         assert_eq!(nearest(nonsense), Vec::<Arc<str>>::new(), "{nonsense:.20}");
     }

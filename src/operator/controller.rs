@@ -1,0 +1,235 @@
+//! The loop that every kind shares: take the object whose turn it is, reconcile it, see what becomes of it.
+//!
+//! It runs while this replica leads. An object is never reconciled twice at once; one that fails comes back later
+//! and later; one that panics takes nothing else with it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::backoff;
+use crate::cache::Cache;
+use crate::failure::{Class, Classified, Next};
+use crate::key::Key;
+use crate::lease::Fence;
+use crate::metrics::{ControllerMetrics, ReconcileResult};
+use crate::queue::{Outcome, Queue, Turn};
+use crate::write::Object;
+
+/// After the signal to stop, for what is under way.
+pub const STOP_WITHIN: Duration = Duration::from_secs(15);
+
+/// What is done for the objects of one kind.
+pub trait Reconciler: Send + Sync + 'static {
+    /// The kind.
+    type Object: Object;
+    /// Why a reconcile fails.
+    type Error: Classified;
+
+    /// The name in logs and metrics: the kind in lower case.
+    const CONTROLLER: &'static str;
+    /// How long one reconcile may take.
+    const WITHIN: Duration = Duration::from_mins(2);
+
+    /// Makes reality known in the object's status. May be dropped at any await; called again for the same object
+    /// it must find the way from there.
+    fn reconcile(&self, object: Arc<Self::Object>) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+
+    /// The object is gone. Nothing that is done here may take long.
+    fn forget(&self, key: &Key);
+}
+
+/// A reconciler with its queue.
+#[derive(Debug)]
+pub struct Controller<R: Reconciler> {
+    reconciler: Arc<R>,
+    cache: Cache<R::Object>,
+    queue: Arc<Queue>,
+    metrics: ControllerMetrics,
+    concurrency: usize,
+}
+
+/// What a reconcile came to.
+enum Ended {
+    Next(Next),
+    Failed(Class),
+    Gone,
+}
+
+/// The reconciles under way, by task.
+#[derive(Default)]
+struct Running {
+    tasks: JoinSet<Ended>,
+    keys: HashMap<Id, (Key, Instant)>,
+}
+
+impl<R: Reconciler> Controller<R> {
+    /// A controller of the objects in this cache, working on so many at once.
+    pub fn new(
+        reconciler: R,
+        cache: Cache<R::Object>,
+        queue: Arc<Queue>,
+        metrics: ControllerMetrics,
+        concurrency: usize,
+    ) -> Self {
+        Self { reconciler: Arc::new(reconciler), cache, queue, metrics, concurrency: concurrency.max(1) }
+    }
+
+    /// Works whenever this replica leads, until `stop`; then waits for what is under way.
+    pub async fn run(self, fence: Fence, stop: CancellationToken) {
+        loop {
+            let term = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                term = async { self.cache.complete().await; fence.leading().await } => term,
+            };
+            // What others did while this one waited is not known.
+            for key in self.cache.keys() {
+                self.queue.add(&key);
+            }
+            let mut running = Running::default();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {
+                    if tokio::time::timeout(STOP_WITHIN, self.drain(&mut running)).await.is_err() {
+                        tracing::warn!(controller = R::CONTROLLER, left = running.tasks.len(), "broken off to stop in time");
+                    }
+                    return;
+                }
+                () = term.over().cancelled() => self.break_off(running).await,
+                () = self.work(&mut running) => {}
+            }
+        }
+    }
+
+    async fn work(&self, running: &mut Running) {
+        loop {
+            let full = running.tasks.len() >= self.concurrency;
+            let wait = match self.turn(full) {
+                Turn::Take(key, waited) => {
+                    self.start(running, key, waited);
+                    continue;
+                }
+                Turn::Wait(until) => until,
+            };
+            tokio::select! {
+                Some(ended) = running.tasks.join_next_with_id(), if !running.tasks.is_empty() => {
+                    self.end(running, ended);
+                }
+                () = self.queue.changed(), if !full => {}
+                () = sleep_until(wait), if !full => {}
+            }
+        }
+    }
+
+    fn turn(&self, full: bool) -> Turn {
+        if full { Turn::Wait(None) } else { self.queue.turn(Instant::now()) }
+    }
+
+    fn start(&self, running: &mut Running, key: Key, waited: Duration) {
+        self.metrics.started(waited);
+        let span = tracing::info_span!(
+            "reconcile",
+            controller = R::CONTROLLER,
+            kind = %<R::Object as kube::Resource>::kind(&()),
+            namespace = %key.namespace,
+            name = %key.name,
+            reconcile_id = %uuid::Uuid::new_v4(),
+        );
+        let reconciler = Arc::clone(&self.reconciler);
+        let object = self.cache.get(&key);
+        let work = async move {
+            let Some(object) = object else { return Ended::Gone };
+            match tokio::time::timeout(R::WITHIN, reconciler.reconcile(object)).await {
+                Ok(Ok(next)) => Ended::Next(next),
+                Ok(Err(error)) => {
+                    told(&error);
+                    Ended::Failed(error.class())
+                }
+                Err(_) => {
+                    tracing::warn!(within = ?R::WITHIN, "took too long, and was broken off");
+                    Ended::Failed(Class::Transient)
+                }
+            }
+        };
+        let task = running.tasks.spawn(work.instrument(span));
+        running.keys.insert(task.id(), (key, Instant::now()));
+    }
+
+    fn end(&self, running: &mut Running, ended: Result<(Id, Ended), JoinError>) {
+        let id = match &ended {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let Some((key, since)) = running.keys.remove(&id) else { return };
+        let now = Instant::now();
+        let (result, outcome) = match ended {
+            Ok((_, Ended::Next(Next::OnChange))) => (ReconcileResult::Success, Outcome::Done(None)),
+            Ok((_, Ended::Next(Next::After(after)))) => {
+                (ReconcileResult::RequeueAfter, Outcome::Done(now.checked_add(after)))
+            }
+            Ok((_, Ended::Failed(Class::Moot))) => (ReconcileResult::Success, Outcome::Done(None)),
+            Ok((_, Ended::Failed(Class::Invalid))) => (ReconcileResult::Terminal, Outcome::Done(None)),
+            Ok((_, Ended::Failed(Class::Transient))) => (ReconcileResult::Error, self.later(&key, now)),
+            Ok((_, Ended::Gone)) => {
+                self.reconciler.forget(&key);
+                self.queue.forget(&key);
+                (ReconcileResult::Success, Outcome::Done(None))
+            }
+            Err(error) if error.is_panic() => {
+                tracing::error!(controller = R::CONTROLLER, %key, "a reconcile panicked; the object is tried again");
+                (ReconcileResult::Panic, self.later(&key, now))
+            }
+            Err(_) => {
+                self.metrics.broken_off();
+                self.queue.finish(&key, Outcome::BrokenOff);
+                return;
+            }
+        };
+        self.metrics.ended(result, now.saturating_duration_since(since));
+        self.queue.finish(&key, outcome);
+    }
+
+    fn later(&self, key: &Key, now: Instant) -> Outcome {
+        Outcome::Failed(now + backoff::delay(self.queue.failures(key) + 1, fastrand::f64()))
+    }
+
+    async fn drain(&self, running: &mut Running) {
+        while let Some(ended) = running.tasks.join_next_with_id().await {
+            self.end(running, ended);
+        }
+    }
+
+    /// Stops everything at once: somebody else leads, or is about to.
+    async fn break_off(&self, mut running: Running) {
+        running.tasks.abort_all();
+        self.drain(&mut running).await;
+    }
+}
+
+/// Says why a reconcile failed: all of it, in one line.
+fn told(error: &(impl Classified + ?Sized)) {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    match error.class() {
+        Class::Transient => tracing::warn!(error = text, "failed, and is tried again"),
+        Class::Invalid => tracing::info!(error = text, "cannot be acted upon before something changes"),
+        Class::Moot => tracing::debug!(error = text, "nothing is left to do"),
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}

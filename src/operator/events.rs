@@ -1,0 +1,103 @@
+//! Events: what happened to an object, for people. Repetitions are counted on one event. Telling is best effort: an
+//! event that cannot be written never fails the work.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Client, Resource};
+
+use crate::conditions::bounded;
+use crate::lease::Fence;
+
+/// The API allows 1 KiB; characters may take several bytes.
+const NOTE_BYTES_MAX: usize = 1000;
+
+/// An event is not worth waiting for any longer.
+const WITHIN: Duration = Duration::from_secs(5);
+
+/// The name under which events are reported.
+pub const REPORTER: &str = "tagwarden";
+
+/// Writes events.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+    fence: Fence,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Events").finish_non_exhaustive()
+    }
+}
+
+impl Events {
+    /// Writes events as this instance, while it leads.
+    pub fn new(client: Client, instance: &str, fence: Fence) -> Self {
+        let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(bounded(instance, 128)) };
+        Self { recorder: Recorder::new(client, reporter), fence }
+    }
+
+    /// Something happened as it should. `action` is what was being done, both words in `PascalCase`.
+    pub async fn normal<K>(&self, object: &K, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()> + Sync,
+    {
+        self.publish(EventType::Normal, object.object_ref(&()), reason, action, note).await;
+    }
+
+    /// Something happened that people should look at.
+    pub async fn warning<K>(&self, object: &K, reason: &str, action: &str, note: &str)
+    where
+        K: Resource<DynamicType = ()> + Sync,
+    {
+        self.publish(EventType::Warning, object.object_ref(&()), reason, action, note).await;
+    }
+
+    /// The same for an object of which only a reference is known.
+    pub(crate) async fn publish(
+        &self,
+        type_: EventType,
+        object: ObjectReference,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
+        if self.fence.check().is_err() {
+            return;
+        }
+        let event = Event {
+            type_,
+            reason: bounded(reason, 128),
+            note: Some(within_bytes(note, NOTE_BYTES_MAX)),
+            action: bounded(action, 128),
+            secondary: None,
+        };
+        match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &object)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, reason, "an event could not be written"),
+            Err(_) => tracing::debug!(reason, "an event could not be written in time"),
+        }
+    }
+}
+
+fn within_bytes(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within_bytes;
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        assert_eq!(within_bytes("aé", 2), "a");
+        assert_eq!(within_bytes("aé", 3), "aé");
+        assert_eq!(within_bytes("", 3), "");
+    }
+}

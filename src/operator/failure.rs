@@ -1,0 +1,89 @@
+//! What becomes of a reconcile: when to look again, or why it failed and whether trying again can help.
+
+use std::time::Duration;
+
+/// When a reconcile that succeeded wants to be called again. A change of the object calls it anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Not before something changes.
+    OnChange,
+    /// After this long.
+    After(Duration),
+}
+
+/// Whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Not until somebody changes something.
+    Invalid,
+    /// It may.
+    Transient,
+    /// The object, or the right to work on it, is gone: nothing is wrong, and nothing is left to do.
+    Moot,
+}
+
+/// An error of a reconcile.
+pub trait Classified: std::error::Error + Send + Sync + 'static {
+    /// Whether trying again can help.
+    fn class(&self) -> Class;
+}
+
+/// What every reconcile can fail of: its objects could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectError {
+    /// The API server refused, or could not be reached.
+    #[error("could not {action} {what}")]
+    Api {
+        /// What was to be done: read, create, patch, delete.
+        action: &'static str,
+        /// The kind and the key of the object.
+        what: String,
+        /// Why not.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// It took too long.
+    #[error("could not {action} {what}: the API server did not answer within {} s", within.as_secs())]
+    TimedOut {
+        /// What was to be done.
+        action: &'static str,
+        /// The kind and the key of the object.
+        what: String,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// An object of that name is there, and belongs to somebody else.
+    #[error("{what} exists already and does not belong to this object: remove or rename it")]
+    NotOurs {
+        /// The kind and the key of the object.
+        what: String,
+    },
+    /// A value cannot be written as JSON.
+    #[error("could not write {what} as JSON")]
+    Json {
+        /// The kind and the key of the object.
+        what: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The object is no longer there.
+    #[error("{what} is gone")]
+    Gone {
+        /// The kind and the key of the object.
+        what: String,
+    },
+    /// This replica does not lead any more.
+    #[error(transparent)]
+    NotLeading(#[from] crate::lease::NotLeading),
+}
+
+impl Classified for ObjectError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Api { .. } | Self::TimedOut { .. } | Self::NotOurs { .. } => Class::Transient,
+            Self::Json { .. } => Class::Invalid,
+            Self::Gone { .. } | Self::NotLeading(_) => Class::Moot,
+        }
+    }
+}
