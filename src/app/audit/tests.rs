@@ -64,6 +64,10 @@ impl Inventory for Cloud {
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
+
+    fn throttled(&self) -> u64 {
+        0
+    }
 }
 
 impl Session for Entered {

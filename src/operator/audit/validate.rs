@@ -219,7 +219,7 @@ mod tests {
             (
                 json!({"resources": {"include": ["ec2:instanc"]}}),
                 reason::UNKNOWN_TYPE,
-                "did you mean ec2:instance",
+                "did you mean `ec2:instance`",
             ),
             (
                 json!({"resources": {"exclude": ["*", "nope:*"]}}),

@@ -7,8 +7,7 @@ use kube::api::{Api, ListParams};
 use serde_json::json;
 use tagwarden_api::audit::{ComplianceAudit, ComplianceAuditStatus, RunResult};
 
-use super::world::{Cloud, World, id};
-use crate::conformance::target::Target;
+use super::world::{Cloud, Target, World, id};
 
 /// Makes a test of each scenario on each kind of API server.
 macro_rules! on_every_server {
@@ -175,7 +174,7 @@ on_every_server! {
         world.audit("nightly", json!({})).await;
         world.status("nightly", |status| status.run.as_ref().is_some_and(|run| run.accounts_done == 2)).await;
         world.delete("nightly").await;
-        let gone = Api::<ComplianceAudit>::namespaced(world.site.client.clone(), &world.site.namespace);
+        let gone: Api<ComplianceAudit> = world.api();
         assert!(gone.list(&ListParams::default()).await.unwrap().items.is_empty(), "deleting waits for nothing");
         world.until("the run is cancelled", || async { world.runs().await[0].1 == "cancelled" }).await;
         replica.terminate().await;

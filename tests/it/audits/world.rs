@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tagwarden_api::account::ClientAccount;
 use tagwarden_api::audit::{ComplianceAudit, ComplianceAuditStatus};
 use tagwarden_api::policy::TaggingPolicy;
 use tagwarden_api::report::ComplianceReport;
-use tagwarden_app::ports::{
-    Access, AccountTarget, Inventory, ListError, PageSender, Session, Traffic,
-};
+use tagwarden_apiserver::{ControlPlane, Location, Options};
+use tagwarden_app::ports::{Access, AccountTarget, Inventory, ListError, PageSender, Session, Traffic};
 use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::listing::Listing;
@@ -23,12 +23,50 @@ use tagwarden_core::report::ViolationRow;
 use tagwarden_core::resource::{Resource, Tags};
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Scope, Settings, Timing};
 use tagwarden_store::{AuditRuns, FindingFilter, Retention, RunFilter, Store};
+use tagwarden_testbed::{Kubernetes, Testbed};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::target::{Site, Target};
+use crate::conformance::target::real_client;
+
+/// A kind of API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The embedded control plane, in this process.
+    Embedded,
+    /// kube-apiserver with etcd.
+    Real,
+}
+
+/// An API server.
+#[derive(Clone)]
+enum Server {
+    Embedded(ControlPlane),
+    Real(&'static Kubernetes),
+}
+
+impl Server {
+    async fn start(target: Target) -> Self {
+        match target {
+            Target::Embedded => {
+                let plane =
+                    ControlPlane::open(Location::memory(), tagwarden_api::crds(), Options::new("default"));
+                Self::Embedded(plane.await.unwrap())
+            }
+            Target::Real => Self::Real(Testbed::kubernetes()),
+        }
+    }
+
+    /// A client that lives in the runtime of its caller.
+    async fn client(&self) -> Client {
+        match self {
+            Self::Embedded(plane) => plane.client("default"),
+            Self::Real(server) => real_client(server).await,
+        }
+    }
+}
 
 /// Far longer than anything here takes on a slow machine.
 const WITHIN: Duration = Duration::from_mins(2);
@@ -96,7 +134,10 @@ impl Inventory for Cloud {
     type Session = Entered;
 
     async fn enter(&self, target: &AccountTarget) -> Result<Entered, Gap> {
-        assert!(matches!(&target.access, Access::AssumeRole(role) if role.external_id.is_none()), "{target:?}");
+        assert!(
+            matches!(&target.access, Access::AssumeRole(role) if role.external_id.is_none()),
+            "{target:?}"
+        );
         let id = target.account_id.clone().unwrap();
         self.entered.lock().unwrap().push(id.to_string());
         if self.closed.contains(&id.to_string()) {
@@ -112,6 +153,10 @@ impl Inventory for Cloud {
 
     fn traffic(&self) -> Traffic {
         Traffic::default()
+    }
+
+    fn throttled(&self) -> u64 {
+        0
     }
 }
 
@@ -174,6 +219,21 @@ impl Replica {
     }
 }
 
+impl World {
+    /// Stands in for the reconciler of accounts: says that they can be entered.
+    pub async fn accounts_are_ready(&self) {
+        let api: Api<ClientAccount> = self.api();
+        for account in api.list(&ListParams::default()).await.unwrap() {
+            let status = json!({"status": {"observedGeneration": 1, "conditions": [{
+                "type": "Ready", "status": "True", "reason": "Succeeded", "message": "",
+                "lastTransitionTime": "2026-11-21T00:00:00Z",
+            }]}});
+            let name = account.name_any();
+            api.patch_status(&name, &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+        }
+    }
+}
+
 impl Drop for Replica {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -184,7 +244,9 @@ impl Drop for Replica {
 
 /// An API server and a store.
 pub struct World {
-    pub site: Site,
+    server: Server,
+    client: Client,
+    namespace: String,
     store: Store,
     directory: TempDir,
 }
@@ -194,12 +256,19 @@ impl World {
     pub async fn new(target: Target, accounts: usize) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(&store_url(&directory)).await.unwrap();
-        let world = Self { site: Site::on(target).await, store, directory };
-        let policy = json!({"requiredTags": [{"key": "Owner", "appliesTo": {"resourceTypes": ["ec2:volume"]}}]});
+        let server = Server::start(target).await;
+        let client = server.client().await;
+        let wanted: Namespace =
+            serde_json::from_value(json!({"metadata": {"generateName": "audits-"}})).unwrap();
+        let made = Api::all(client.clone()).create(&PostParams::default(), &wanted).await.unwrap();
+        let world = Self { server, client, namespace: made.name_any(), store, directory };
+        let policy =
+            json!({"requiredTags": [{"key": "Owner", "appliesTo": {"resourceTypes": ["ec2:volume"]}}]});
         world.policy(policy).await;
         for n in 1..=accounts {
             world.account(n).await;
         }
+        world.accounts_are_ready().await;
         world
     }
 
@@ -207,7 +276,7 @@ impl World {
     where
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
-        Api::namespaced(self.site.client.clone(), &self.site.namespace)
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     pub async fn policy(&self, spec: Value) {
@@ -216,7 +285,8 @@ impl World {
     }
 
     async fn account(&self, n: usize) {
-        let auth = json!({"roleArn": format!("arn:aws:iam::{}:role/reader", id(n)), "externalId": {"mode": "None"}});
+        let auth =
+            json!({"roleArn": format!("arn:aws:iam::{}:role/reader", id(n)), "externalId": {"mode": "None"}});
         let account: ClientAccount =
             object("ClientAccount", &format!("account-{n}"), json!({"accountId": id(n), "auth": auth}));
         self.api().create(&PostParams::default(), &account).await.unwrap();
@@ -245,19 +315,21 @@ impl World {
 
     /// Starts a replica of the operator.
     pub async fn replica(&self, identity: &str, cloud: Arc<Cloud>) -> Replica {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (site, url, stop) = (self.site.clone(), store_url(&self.directory), CancellationToken::new());
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (server, namespace) = (self.server.clone(), self.namespace.clone());
+        let (url, stop) = (store_url(&self.directory), CancellationToken::new());
         let (identity, until, cloud_of) = (identity.to_owned(), stop.clone(), Arc::clone(&cloud));
         let ended = runtime.spawn(async move {
-            let client = site.another_client().await;
-            let settings = Settings::new(Scope::Namespaces(vec![site.namespace.clone()]), identity);
+            let client = server.client().await;
+            let settings = Settings::new(Scope::Namespaces(vec![namespace.clone()]), identity);
             let registry = Registry::builtin();
             let fence = Fence::closed();
-            let frame = Frame::new(client.clone(), settings, registry, Clock::system(), fence, until).unwrap();
+            let frame =
+                Frame::new(client.clone(), settings, registry, Clock::system(), fence, until).unwrap();
             let store = Store::open(&url).await.unwrap();
             let runs = Arc::new(AuditRuns::new(store, Retention::default()));
             let context = Context { frame: Arc::new(frame), cloud: cloud_of, runs };
-            let namespace = site.namespace.clone();
             let election = Election::Lease { namespace, name: "tagwarden".into(), timing: TIMING };
             tagwarden_operator::run(client, context, election).await;
         });
@@ -265,7 +337,11 @@ impl World {
     }
 
     /// Waits until the status of an audit is what the caller waits for.
-    pub async fn status(&self, audit: &str, holds: impl Fn(&ComplianceAuditStatus) -> bool) -> ComplianceAuditStatus {
+    pub async fn status(
+        &self,
+        audit: &str,
+        holds: impl Fn(&ComplianceAuditStatus) -> bool,
+    ) -> ComplianceAuditStatus {
         let api: Api<ComplianceAudit> = self.api();
         let mut last = None;
         let waiting = async {
@@ -301,7 +377,7 @@ impl World {
     /// The runs in the store: id and state, oldest first.
     pub async fn runs(&self) -> Vec<(String, String)> {
         let filter = RunFilter { limit: 100, ..RunFilter::default() };
-        let mut runs = self.store.runs(&self.site.namespace, &filter).await.unwrap();
+        let mut runs = self.store.runs(&self.namespace, &filter).await.unwrap();
         runs.reverse();
         runs.into_iter().map(|run| (run.run_id, run.state.to_string())).collect()
     }
@@ -311,7 +387,7 @@ impl World {
         let (mut found, mut after) = (BTreeMap::<String, Vec<String>>::new(), None);
         loop {
             let filter = FindingFilter::default();
-            let page = self.store.findings(&self.site.namespace, run_id, &filter, after, 1000).await.unwrap();
+            let page = self.store.findings(&self.namespace, run_id, &filter, after, 1000).await.unwrap();
             for ViolationRow { account_id, arn, .. } in page.findings {
                 found.entry(account_id.to_string()).or_default().push(arn);
             }
@@ -325,7 +401,7 @@ impl World {
     /// Every account has what it has, once: in the findings, in the counts and in the coverage.
     pub async fn assert_whole(&self, run_id: &str, accounts: usize) {
         let found = self.found(run_id).await;
-        let counts = self.store.counts(&self.site.namespace, run_id).await.unwrap();
+        let counts = self.store.counts(&self.namespace, run_id).await.unwrap();
         assert_eq!((found.len(), counts.by_account.len()), (accounts, accounts), "an account is lost");
         for n in 1..=accounts {
             let mut arns = found[&id(n)].clone();
@@ -336,9 +412,9 @@ impl World {
             let account: AccountId = id(n).parse().unwrap();
             assert_eq!(counts.by_account[&account].violations(), 2 * n as u64);
         }
-        let coverage = self.store.coverage(&self.site.namespace, run_id).await.unwrap();
+        let coverage = self.store.coverage(&self.namespace, run_id).await.unwrap();
         assert_eq!(coverage.len(), 2 * accounts);
-        let results = self.store.run(&self.site.namespace, run_id).await.unwrap().results.unwrap();
+        let results = self.store.run(&self.namespace, run_id).await.unwrap().results.unwrap();
         let all = (1..=accounts).map(|n| 2 * n as u64).sum::<u64>();
         assert_eq!((results.findings, results.summary.violations(), results.complete), (all, all, true));
     }
