@@ -13,6 +13,7 @@ mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod kubectl;
 mod pace;
 mod paging;
 mod program;
