@@ -97,8 +97,10 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
 fn direct(server: &str, flags: &Connection) -> Result<Config, ConnectionError> {
     let mut config = Config::new(server_url(server)?);
     if let Some(path) = &flags.token_file {
-        token(path)?;
-        config.auth_info.token_file = Some(path.display().to_string());
+        // Not the path: the client would send the line break at the end of the file along.
+        let token = serde_json::json!({ "token": token(path)? });
+        config.auth_info = serde_json::from_value(token)
+            .map_err(|_| ConnectionError::Refused("the token cannot be used".to_owned()))?;
     }
     if let Some(path) = &flags.ca {
         certificates(path)?;
@@ -114,8 +116,8 @@ pub fn server_url(text: &str) -> Result<axum::http::Uri, ConnectionError> {
         .ok_or_else(|| ConnectionError::Server(text.to_owned()))
 }
 
-/// Makes sure that a file holds a token, and nothing else.
-pub fn token(path: &Path) -> Result<(), ConnectionError> {
+/// The token of a file that holds nothing else.
+pub fn token(path: &Path) -> Result<String, ConnectionError> {
     let bytes = read("--token-file", path, TOKEN_BYTES_MAX)?;
     let text = String::from_utf8_lossy(&bytes);
     let problem = match text.trim() {
@@ -124,7 +126,7 @@ pub fn token(path: &Path) -> Result<(), ConnectionError> {
         token if token.starts_with("sha256:") => {
             "holds the digest of a token; the server needs that, a client the token"
         }
-        _ => return Ok(()),
+        token => return Ok(token.to_owned()),
     };
     Err(ConnectionError::Content { flag: "--token-file", path: path.display().to_string(), problem })
 }

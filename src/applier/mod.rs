@@ -44,8 +44,9 @@ pub struct Manifests {
     pub prune: bool,
 }
 
-/// Applies until it is cancelled. Failures are logged, told as events, and tried again.
-pub async fn run(client: Client, manifests: Manifests, cancel: CancellationToken) {
+/// Applies until it is cancelled. Failures are logged, told as events, and tried again. `once` is cancelled when it was
+/// tried for the first time.
+pub async fn run(client: Client, manifests: Manifests, once: CancellationToken, cancel: CancellationToken) {
     let mut applier = Applier {
         writer: Writer::new(client, manifests.namespace.clone()),
         manifests,
@@ -63,7 +64,7 @@ pub async fn run(client: Client, manifests: Manifests, cancel: CancellationToken
         }
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = applier.look() => {}
+            () = applier.look() => once.cancel(),
         }
     }
 }

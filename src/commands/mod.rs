@@ -7,17 +7,20 @@ mod history;
 mod kubeconfig;
 mod policy;
 mod registry;
+mod run;
 mod scan;
 
 pub use scan::TENANT;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 
 use tagwarden_aws::AwsError;
 use tagwarden_store::StoreError;
 
 use crate::cli::{Cli, Command, Page};
 use crate::input::InputError;
+use crate::plane::PlaneError;
 use crate::reference;
 use crate::render::writer::OutputError;
 use crate::settings::{SettingsError, page};
@@ -44,6 +47,23 @@ pub enum Failure {
     /// The settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The control plane of the controller.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The API over HTTP.
+    #[error(transparent)]
+    Expose(#[from] tagwarden_apiserver::http::ExposeError),
+    /// An address that cannot be listened at.
+    #[error("{flag}: nothing can be served at {address}")]
+    Listen {
+        flag: &'static str,
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Metrics that contradict each other, which takes a broken build.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] prometheus::Error),
     /// The API of a control plane, or what is asked of it.
     #[error(transparent)]
     Connection(#[from] connection::ConnectionError),
@@ -68,8 +88,13 @@ impl Failure {
 /// Runs a command, and returns its exit status.
 pub fn run(arguments: Cli) -> Result<u8, Failure> {
     let registry = crate::input::registry(arguments.resource_types());
+    let command = match arguments.command {
+        Command::Run(flags) => return run::run(*flags),
+        command => command,
+    };
     telemetry::of_command();
-    match arguments.command {
+    match command {
+        Command::Run(_) => Ok(0),
         Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry?)),
         Command::Policy(command) => policy::run(&command, &registry?),
         Command::History(flags) => runtime()?.block_on(history::run(&flags)),
@@ -80,7 +105,6 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
         Command::Docs { page } => docs(page),
-        Command::Run(_) => Ok(0),
     }
 }
 

@@ -30,7 +30,7 @@ const PARTIAL: u8 = 4;
 /// Exit status: the score is too low.
 const BELOW: u8 = 1;
 /// Exit status of a second Ctrl-C, which does not wait for anything.
-const ABORTED: i32 = 130;
+pub(super) const ABORTED: i32 = 130;
 
 /// How many reasons are told when nothing could be scanned.
 const GAPS_TOLD: usize = 5;
@@ -241,7 +241,7 @@ async fn stop_on_signal(cancel: CancellationToken) {
 }
 
 #[cfg(unix)]
-async fn signal() {
+pub(super) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
@@ -253,6 +253,6 @@ async fn signal() {
 }
 
 #[cfg(not(unix))]
-async fn signal() {
+pub(super) async fn signal() {
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -41,12 +41,18 @@ mod tests {
 
     #[test]
     fn durations_are_numbers_with_units() {
-        for (text, millis) in
-            [("90s", 90_000), ("5m", 300_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("250ms", 250), ("0s", 0)]
-        {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1.5h", 5_400_000),
+            ("250ms", 250),
+            ("0s", 0),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "5", "m", "5 m", "-5m", "5d", "1.2.3s", ".5s", "5.s", "1e3s", "5m3", "٣s", "1e400s"] {
+        for text in ["", "5", "m", "5 m", "-5m", "5d", "1.2.3s", ".5s", "5.s", "1e3s", "5m3", "٣s", "1e400s"]
+        {
             assert!(parse(text).is_err(), "{text:?} was accepted");
         }
         assert!(parse(&format!("{}h", "9".repeat(400))).is_err());

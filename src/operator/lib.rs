@@ -8,6 +8,7 @@
 //! A steady state writes nothing. What cannot succeed waits for a change, what may succeed later backs off, what
 //! panics takes nothing else with it.
 
+pub mod audit;
 pub mod backoff;
 pub mod cache;
 pub mod conditions;
@@ -20,12 +21,15 @@ pub mod lease;
 pub mod metrics;
 pub mod policy;
 pub mod queue;
+pub mod report;
 mod watches;
 pub mod write;
 
 use std::sync::Arc;
 
 use kube::Client;
+use tagwarden_app::audit::ports::Runs;
+use tagwarden_app::ports::Inventory;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -61,8 +65,8 @@ pub enum Election {
 /// go of the lease.
 pub async fn run<C, R>(client: Client, context: Context<C, R>, election: Election)
 where
-    C: Send + Sync + 'static,
-    R: Send + Sync + 'static,
+    C: Inventory,
+    R: Runs,
 {
     let frame = Arc::clone(&context.frame);
     let queues = Queues::default();
@@ -83,6 +87,16 @@ where
         frame.policies.clone(),
         &queues.policies,
         settings.concurrent_policies,
+    );
+
+    let audits = audit::AuditReconciler::new(context, Arc::clone(&queues.audits));
+    start(
+        &mut controllers,
+        &frame,
+        audits,
+        frame.audits.clone(),
+        &queues.audits,
+        frame.settings.concurrent_audits,
     );
 
     while controllers.join_next().await.is_some() {}

@@ -1,8 +1,10 @@
 //! The types that settings have: how each is read from a text, and shown again.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+use tagwarden_apiserver::Location;
 
 /// How many values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +51,10 @@ pub enum LogFormat {
 
 /// The URL of a store. A password in it is used and never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StoreUrl(String);
+pub struct StoreUrl {
+    url: String,
+    location: Location,
+}
 
 /// The name of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +71,19 @@ pub struct Bounded<const MIN: u32, const MAX: u32>(u32);
 impl StoreUrl {
     /// The URL with its password.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.url
+    }
+
+    /// Where the embedded control plane keeps its objects.
+    pub fn location(&self) -> &Location {
+        &self.location
+    }
+
+    /// The file, where there is one. Only one process may work with it at a time.
+    pub fn file(&self) -> Option<&Path> {
+        let path = self.url.strip_prefix("sqlite:")?;
+        let path = path.strip_prefix("//").unwrap_or(path);
+        (path != ":memory:").then(|| Path::new(path))
     }
 }
 
@@ -141,24 +158,14 @@ impl Value for StoreUrl {
     const PLACEHOLDER: &'static str = "URL";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
-        if known {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err("expected `sqlite:PATH` or `postgres://…`".to_owned())
+        match text.parse::<Location>() {
+            Ok(location) => Ok(Self { url: text.to_owned(), location }),
+            Err(error) => Err(error.to_string()),
         }
     }
 
-    /// Options may hold a password, too, and the user is half of one.
     fn show(&self) -> String {
-        let Some((scheme, rest)) = self.0.split_once("://").filter(|(scheme, _)| *scheme != "sqlite") else {
-            return self.0.clone();
-        };
-        let place = rest.split_once('?').map_or(rest, |(place, _)| place);
-        match place.rsplit_once('@') {
-            Some((_, place)) => format!("{scheme}://…@{place}"),
-            None => format!("{scheme}://{place}"),
-        }
+        self.location.to_string()
     }
 }
 
@@ -309,7 +316,13 @@ mod tests {
             assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()));
             assert_eq!(store.expose(), url);
         }
-        assert!(!StoreUrl::parse("mysql://me:secret@db").unwrap_err().contains("secret"));
+        for url in ["mysql://me:secret@db", "postgres://me:sec@ret@db/tags"] {
+            assert!(!StoreUrl::parse(url).unwrap_err().contains("secret"), "{url}");
+        }
+        let file = |url: &str| StoreUrl::parse(url).unwrap().file().map(Path::to_owned);
+        assert_eq!(file("sqlite:///a.db"), Some("/a.db".into()));
+        assert_eq!(file("sqlite::memory:"), None);
+        assert_eq!(file("postgres://db/tags"), None);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod arrows;
+mod audits;
 mod bad_input;
 mod cloud;
 mod conformance;
+mod controller;
 mod differential;
 mod entering;
 mod faults;
@@ -14,11 +16,13 @@ mod formats;
 mod fuzz;
 mod history;
 mod kubectl;
+mod manifests_dir;
 mod pace;
 mod paging;
 mod program;
 mod regressions;
 mod reliability;
+mod run;
 mod settings;
 mod site;
 mod tidy;

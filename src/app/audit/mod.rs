@@ -23,10 +23,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::{AccountTarget, FindingSink as _, Inventory};
+use crate::ports::{FindingSink as _, Inventory};
 use crate::scan::{Bounds, Progress, ScanRequest, scan_part};
 use outcome::RunOutcome;
-use ports::{Ending, Held, Pending, RunKey, Runs, RunsError};
+use ports::{Doors, Ending, Held, Pending, RunKey, Runs, RunsError};
 
 /// The first wait when the store does not work; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -61,8 +61,6 @@ pub struct AuditRequest {
     pub regions: Vec<String>,
     /// The types asked for.
     pub types: Requested,
-    /// How to enter each account of the plan, by name, or why it cannot be entered.
-    pub targets: BTreeMap<String, Result<AccountTarget, Gap>>,
     /// How hard to look.
     pub bounds: AuditBounds,
 }
@@ -105,20 +103,16 @@ pub enum Ended {
 /// Does what is left of a run: takes it, scans the accounts that are not done, and ends it.
 ///
 /// An error leaves the run as it is; to try again is to go on. Dropping the future stops all work at once, for somebody
-/// else to go on. A cause in `cancel` ends the run for good.
-pub async fn run<I: Inventory, R: Runs>(
+/// else to go on; a run that nobody wants any more is then ended with [`Runs::stop`].
+pub async fn run<I: Inventory, D: Doors, R: Runs>(
     inventory: Arc<I>,
+    doors: Arc<D>,
     runs: Arc<R>,
     request: Arc<AuditRequest>,
     progress: watch::Sender<AuditProgress>,
-    mut cancel: watch::Receiver<Option<String>>,
     clock: fn() -> Timestamp,
 ) -> Result<Ended, RunsError> {
-    let held = tokio::select! {
-        biased;
-        cause = cancel_cause(&mut cancel) => return stop(&*runs, &request.key, cancelled(cause), clock).await,
-        held = runs.take(&request.key, &request.holder, clock()) => Arc::new(held?),
-    };
+    let held = Arc::new(runs.take(&request.key, &request.holder, clock()).await?);
     progress.send_modify(|now| {
         now.accounts = held.accounts;
         now.accounts_done = held.accounts - held.pending.len();
@@ -128,6 +122,7 @@ pub async fn run<I: Inventory, R: Runs>(
     let time_up = CancellationToken::new();
     let worker = Worker {
         inventory,
+        doors,
         runs: Arc::clone(&runs),
         request: Arc::clone(&request),
         held: Arc::clone(&held),
@@ -143,10 +138,10 @@ pub async fn run<I: Inventory, R: Runs>(
     loop {
         tokio::select! {
             biased;
-            cause = cancel_cause(&mut cancel) => return stop(&*runs, &request.key, cancelled(cause), clock).await,
             () = &mut too_many => {
                 let ending = too_many_resources(request.bounds.max_resources);
-                return stop(&*runs, &request.key, ending, clock).await;
+                runs.stop(&request.key, &ending, clock()).await?;
+                return Ok(Ended::Stopped(ending));
             }
             () = &mut deadline, if !time_up.is_cancelled() => time_up.cancel(),
             visited = &mut visits => { visited?; break; }
@@ -158,17 +153,7 @@ pub async fn run<I: Inventory, R: Runs>(
     Ok(Ended::Finished(ending))
 }
 
-async fn stop<R: Runs>(
-    runs: &R,
-    key: &RunKey,
-    ending: Ending,
-    clock: fn() -> Timestamp,
-) -> Result<Ended, RunsError> {
-    runs.stop(key, &ending, clock()).await?;
-    Ok(Ended::Stopped(ending))
-}
-
-/// How a run ends that nobody wants any more.
+/// How a run ends that nobody wants any more, for this reason.
 pub fn cancelled(cause: String) -> Ending {
     Ending { state: RunState::Cancelled, reason: Some(reason::CANCELLED), cause: Some(cause) }
 }
@@ -197,14 +182,6 @@ fn ending(outcome: &RunOutcome, timed_out: Option<Duration>) -> Ending {
     Ending { state: RunState::Failed, reason: Some(reason), cause: Some(cause) }
 }
 
-/// Waits until there is a cause. Never comes true when nobody can give one any more.
-async fn cancel_cause(cancel: &mut watch::Receiver<Option<String>>) -> String {
-    match cancel.wait_for(Option::is_some).await.as_deref() {
-        Ok(Some(cause)) => cause.clone(),
-        _ => std::future::pending().await,
-    }
-}
-
 async fn exceeded(mut progress: watch::Receiver<AuditProgress>, most: u64) {
     if progress.wait_for(|now| now.resources > most).await.is_err() {
         std::future::pending().await
@@ -218,8 +195,9 @@ fn remaining(held: &Held, timeout: Duration, now: Timestamp) -> Duration {
 }
 
 /// What the visits to all accounts share.
-struct Worker<I, R> {
+struct Worker<I, D, R> {
     inventory: Arc<I>,
+    doors: Arc<D>,
     runs: Arc<R>,
     request: Arc<AuditRequest>,
     held: Arc<Held>,
@@ -230,7 +208,7 @@ struct Worker<I, R> {
 }
 
 /// Visits the accounts that are not done, some side by side. A visit that breaks down is a failed account.
-async fn visit_all<I: Inventory, R: Runs>(worker: Worker<I, R>) -> Result<(), RunsError> {
+async fn visit_all<I: Inventory, D: Doors, R: Runs>(worker: Worker<I, D, R>) -> Result<(), RunsError> {
     let worker = Arc::new(worker);
     let permits = Arc::new(Semaphore::new(worker.request.bounds.accounts.max(1)));
     let mut visits = JoinSet::new();
@@ -261,7 +239,7 @@ async fn visit_all<I: Inventory, R: Runs>(worker: Worker<I, R>) -> Result<(), Ru
     Ok(())
 }
 
-impl<I: Inventory, R: Runs> Worker<I, R> {
+impl<I: Inventory, D: Doors, R: Runs> Worker<I, D, R> {
     /// Scans one account until it is marked as done, however often the store fails meanwhile.
     async fn visit(&self, pending: &Pending) -> Result<(), RunsError> {
         let mut wait = FIRST_WAIT;
@@ -284,10 +262,9 @@ impl<I: Inventory, R: Runs> Worker<I, R> {
         if self.time_up.is_cancelled() {
             return self.close(pending, &out_of_time()).await;
         }
-        let target = match self.request.targets.get(&pending.account.name) {
-            Some(Ok(target)) => target.clone(),
-            Some(Err(gap)) => return self.close(pending, gap).await,
-            None => return self.close(pending, &gone()).await,
+        let target = match self.doors.target(&pending.account).await {
+            Ok(target) => target,
+            Err(gap) => return self.close(pending, &gap).await,
         };
         let mut sink = self.runs.open(&self.held, pending).await?;
         let scan = ScanRequest {
@@ -359,10 +336,6 @@ impl Told<'_> {
         let before = std::mem::replace(&mut self.resources, resources);
         self.progress.send_modify(|now| now.resources = now.resources.saturating_sub(before) + resources);
     }
-}
-
-fn gone() -> Gap {
-    Gap { state: CellState::Failed, cause: "its ClientAccount is not there any more".into() }
 }
 
 fn out_of_time() -> Gap {

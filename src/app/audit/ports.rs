@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tagwarden_core::account::AccountId;
+use tagwarden_core::coverage::Gap;
 use tagwarden_core::finding::Severity;
 use tagwarden_core::report::ViolationRow;
 use tagwarden_core::run::{RunState, Slot};
@@ -12,7 +13,7 @@ use tagwarden_core::scope::Scope;
 use tagwarden_core::tally::Tally;
 
 use super::outcome::RunOutcome;
-use crate::ports::FindingSink;
+use crate::ports::{AccountTarget, FindingSink};
 
 /// A run of a tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -157,6 +158,12 @@ pub enum RunsError {
     /// The store does not work now; it may later.
     #[error("{0}")]
     Unavailable(String),
+}
+
+/// Knows how to enter the accounts of a plan.
+pub trait Doors: Send + Sync + 'static {
+    /// How to enter this account now, or why it cannot be entered.
+    fn target(&self, account: &PlannedAccount) -> impl Future<Output = Result<AccountTarget, Gap>> + Send;
 }
 
 /// Remembers runs. Every method may be called by several processes at once.

@@ -15,7 +15,7 @@ use tagwarden_core::resource::{Resource, Tags};
 use super::outcome::AccountOutcome;
 use super::ports::{Claim, NewRun, PlannedAccount, RunRecord};
 use super::*;
-use crate::ports::{Access, FindingSink, ListError, PageSender, Session, Traffic};
+use crate::ports::{Access, AccountTarget, FindingSink, ListError, PageSender, Session, Traffic};
 
 /// What an account is like.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,6 +64,10 @@ impl Inventory for Cloud {
     fn traffic(&self) -> Traffic {
         Traffic::default()
     }
+
+    fn throttled(&self) -> u64 {
+        0
+    }
 }
 
 impl Session for Entered {
@@ -98,6 +102,26 @@ impl Session for Entered {
         match self.mood {
             Mood::Hangs(_) => pending().await,
             _ => Ok(()),
+        }
+    }
+}
+
+/// The ways in that are closed, by name.
+#[derive(Default)]
+struct Closed(HashMap<String, Gap>);
+
+impl Doors for Closed {
+    async fn target(&self, account: &PlannedAccount) -> Result<AccountTarget, Gap> {
+        match self.0.get(&account.name) {
+            Some(gap) => Err(gap.clone()),
+            None => Ok(AccountTarget {
+                name: Some(account.name.clone()),
+                account_id: account.account_id.clone(),
+                labels: BTreeMap::new(),
+                access: Access::Ambient,
+                include_regions: Vec::new(),
+                exclude_regions: Vec::new(),
+            }),
         }
     }
 }
@@ -252,11 +276,11 @@ fn id(n: usize) -> String {
 /// A run over accounts of these moods, and what there is to look at afterwards.
 struct Scene {
     cloud: Arc<Cloud>,
+    closed: HashMap<String, Gap>,
     memory: Arc<Memory>,
     request: AuditRequest,
     progress: watch::Receiver<AuditProgress>,
     report_to: watch::Sender<AuditProgress>,
-    cancel: watch::Sender<Option<String>>,
 }
 
 impl Scene {
@@ -271,15 +295,6 @@ impl Scene {
                 account_id: Some(id(n).parse().unwrap()),
             })
             .collect();
-        let target = |account: &PlannedAccount| AccountTarget {
-            name: Some(account.name.clone()),
-            account_id: account.account_id.clone(),
-            labels: BTreeMap::new(),
-            access: Access::Ambient,
-            include_regions: Vec::new(),
-            exclude_regions: Vec::new(),
-        };
-        let targets = plan.iter().map(|account| (account.name.clone(), Ok(target(account)))).collect();
         let memory = Arc::new(Memory::default());
         memory.state.lock().unwrap().plan = plan;
         let cloud = Cloud {
@@ -293,6 +308,7 @@ impl Scene {
         let (report_to, progress) = watch::channel(AuditProgress::default());
         Self {
             cloud: Arc::new(cloud),
+            closed: HashMap::new(),
             memory,
             request: AuditRequest {
                 key: RunKey { tenant: "t".into(), run_id: "run".into() },
@@ -301,7 +317,6 @@ impl Scene {
                 registry,
                 regions: Vec::new(),
                 types: Requested::Types(volumes),
-                targets,
                 bounds: AuditBounds {
                     accounts: 3,
                     listings_per_region: 2,
@@ -312,17 +327,16 @@ impl Scene {
             },
             progress,
             report_to,
-            cancel: watch::channel(None).0,
         }
     }
 
     async fn run(&self) -> Result<Ended, RunsError> {
         run(
             Arc::clone(&self.cloud),
+            Arc::new(Closed(self.closed.clone())),
             Arc::new(Shared(Arc::clone(&self.memory))),
             Arc::new(self.request.clone()),
             self.report_to.clone(),
-            self.cancel.subscribe(),
             || Timestamp::UNIX_EPOCH,
         )
         .await
@@ -379,13 +393,12 @@ async fn a_closed_account_and_one_that_breaks_down_stop_nothing() {
 async fn an_account_without_a_way_in_is_reported_without_a_call() {
     let mut scene = Scene::new(&[Mood::Has(2), Mood::Has(2), Mood::Has(2)]);
     let gap = Gap { state: CellState::Denied, cause: "not verified".into() };
-    scene.request.targets.insert("account-0".into(), Err(gap));
-    scene.request.targets.remove("account-1");
+    scene.closed.insert("account-0".into(), gap);
     scene.run().await.unwrap();
     let outcome = scene.outcome().await;
     let causes: Vec<&str> = outcome.failing().map(|(_, gap)| gap.cause.as_str()).collect();
-    assert_eq!(causes, ["not verified", "its ClientAccount is not there any more"]);
-    assert_eq!(scene.entered(), [id(2)]);
+    assert_eq!(causes, ["not verified"]);
+    assert_eq!(scene.entered().iter().filter(|entered| **entered == id(0)).count(), 0);
 }
 
 #[tokio::test]
@@ -426,15 +439,14 @@ fn cloud_with(scene: &Scene, n: usize, mood: Mood) -> Cloud {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_ends_at_once_and_for_good() {
+async fn a_run_that_nobody_wants_any_more_is_over() {
     let scene = Scene::new(&[Mood::Has(1), Mood::Hangs(1)]);
-    let cancelling = async {
-        scene.until(|now| now.accounts_done == 1).await;
-        scene.cancel.send_replace(Some("replaced".into()));
-    };
-    let (ended, ()) = tokio::join!(scene.run(), cancelling);
-    assert_eq!(ended, Ok(Ended::Stopped(cancelled("replaced".into()))));
-    scene.cancel.send_replace(None);
+    tokio::select! {
+        ended = scene.run() => panic!("{ended:?}"),
+        () = scene.until(|now| now.accounts_done == 1) => {}
+    }
+    let runs = Shared(Arc::clone(&scene.memory));
+    runs.stop(&scene.request.key, &cancelled("replaced".into()), Timestamp::UNIX_EPOCH).await.unwrap();
     assert_eq!(scene.run().await, Err(RunsError::Superseded("run".into())));
 }
 

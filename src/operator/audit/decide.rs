@@ -121,7 +121,10 @@ pub(super) fn decide(scene: &Scene<'_>) -> Plan {
                 go_on(&mut plan, scene, open);
             }
             ConcurrencyPolicy::Replace => {
-                plan.stop = Some((open.run_id.to_owned(), format!("replaced, as another run is due ({})", slot.trigger)));
+                plan.stop = Some((
+                    open.run_id.to_owned(),
+                    format!("replaced, as another run is due ({})", slot.trigger),
+                ));
                 start(&mut plan, scene, slot);
             }
         },

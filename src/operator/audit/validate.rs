@@ -8,7 +8,7 @@ use tagwarden_api::policy::{LabelOperator, Severity as Declared};
 use tagwarden_core::duration;
 use tagwarden_core::finding::Severity;
 use tagwarden_core::policy::{Policy, Requested};
-use tagwarden_core::registry::{Registry, Resolved, TypeId};
+use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::schedule::{Schedule, ScheduleError};
 
 /// How long a run may take where its audit does not say.
@@ -74,7 +74,9 @@ pub(super) fn validate(spec: &ComplianceAuditSpec, registry: &Registry) -> Resul
     Ok(Valid {
         schedule,
         jitter: time("spec.jitter", spec.jitter.as_deref(), Duration::ZERO)?,
-        deadline: spec.starting_deadline_seconds.map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs().into())),
+        deadline: spec
+            .starting_deadline_seconds
+            .map(|seconds| Duration::from_secs(seconds.max(0).unsigned_abs().into())),
         timeout: time("spec.timeout", spec.timeout.as_deref(), TIMEOUT)?,
         concurrency: spec.concurrency_policy,
         accounts_at_once: count(spec.accounts.max_concurrent.unwrap_or(ACCOUNTS_AT_ONCE)).clamp(1, 50),
@@ -132,24 +134,11 @@ fn included(patterns: &[String], registry: &Registry) -> Result<Requested, Inval
 fn named(field: &str, patterns: &[String], registry: &Registry) -> Result<Vec<TypeId>, Invalid> {
     let mut types = Vec::new();
     for (index, pattern) in patterns.iter().enumerate() {
-        let mut matched = registry.match_glob(pattern);
-        let nearest = match registry.resolve(pattern) {
-            Resolved::Known(_) => Vec::new(),
-            Resolved::Alias { id, .. } => {
-                matched.push(id);
-                Vec::new()
-            }
-            Resolved::Unknown { nearest } => nearest,
-        };
-        if matched.is_empty() {
-            let hint = match &nearest[..] {
-                [] => "`tagwarden types` lists all".to_owned(),
-                names => format!("did you mean {}?", names.join(" or ")),
-            };
-            let message = format!("{field}[{index}]: no resource type is called `{pattern}`; {hint}");
-            return Err(Invalid { reason: reason::UNKNOWN_TYPE, message });
-        }
-        types.extend(matched);
+        let meant = registry.resolve(pattern).map_err(|unknown| Invalid {
+            reason: reason::UNKNOWN_TYPE,
+            message: format!("{field}[{index}]: {unknown}"),
+        })?;
+        types.extend(meant.types);
     }
     types.sort_unstable();
     types.dedup();
@@ -157,10 +146,7 @@ fn named(field: &str, patterns: &[String], registry: &Registry) -> Result<Vec<Ty
 }
 
 /// Whether an object with these labels is selected.
-pub(super) fn selects(
-    selector: &LabelSelector,
-    labels: &std::collections::BTreeMap<String, String>,
-) -> bool {
+pub(super) fn selects(selector: &LabelSelector, labels: &std::collections::BTreeMap<String, String>) -> bool {
     selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
         && selector.match_expressions.iter().all(|wanted| {
             let value = labels.get(&wanted.key);
@@ -216,14 +202,30 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused_with_its_field_and_a_remedy() {
         for (extra, reason, says) in [
-            (json!({"schedule": "0 3 31 2 *"}), reason::INVALID_SCHEDULE, "spec.schedule: `0 3 31 2 *` never fires"),
+            (
+                json!({"schedule": "0 3 31 2 *"}),
+                reason::INVALID_SCHEDULE,
+                "spec.schedule: `0 3 31 2 *` never fires",
+            ),
             (json!({"schedule": "TZ=UTC 0 3 * * *"}), reason::INVALID_SCHEDULE, "set spec.timeZone"),
-            (json!({"schedule": "0 3 * * *", "timeZone": "Europe/Pari"}), reason::INVALID_TIME_ZONE, "Europe/Paris"),
+            (
+                json!({"schedule": "0 3 * * *", "timeZone": "Europe/Pari"}),
+                reason::INVALID_TIME_ZONE,
+                "Europe/Paris",
+            ),
             (json!({"timeZone": "Mars"}), reason::INVALID_TIME_ZONE, "spec.timeZone"),
             (json!({"jitter": "5 minutes"}), reason::INVALID_DURATION, "spec.jitter"),
             (json!({"timeout": "90000h"}), reason::INVALID_DURATION, "at most 24h"),
-            (json!({"resources": {"include": ["ec2:instanc"]}}), reason::UNKNOWN_TYPE, "did you mean ec2:instance"),
-            (json!({"resources": {"exclude": ["*", "nope:*"]}}), reason::UNKNOWN_TYPE, "spec.resources.exclude[1]"),
+            (
+                json!({"resources": {"include": ["ec2:instanc"]}}),
+                reason::UNKNOWN_TYPE,
+                "did you mean `ec2:instance`",
+            ),
+            (
+                json!({"resources": {"exclude": ["*", "nope:*"]}}),
+                reason::UNKNOWN_TYPE,
+                "spec.resources.exclude[1]",
+            ),
         ] {
             let invalid = validate(&spec(extra.clone()), &Registry::builtin()).unwrap_err();
             assert_eq!(invalid.reason, reason, "{extra}");
@@ -241,7 +243,8 @@ mod tests {
         let mut expected = ids(&["s3:bucket", "ec2:volume"]);
         expected.sort_unstable();
         assert_eq!(two, Requested::Types(expected));
-        let policy = tagwarden_core::policy::compile(&tagwarden_core::policy::fallback(), &registry).unwrap().policy;
+        let policy =
+            tagwarden_core::policy::compile(&tagwarden_core::policy::fallback(), &registry).unwrap().policy;
         let Requested::Types(rest) = valid(json!({"exclude": ["ec2:*"]})).types.requested(&policy) else {
             panic!("everything was asked for")
         };
@@ -257,11 +260,17 @@ mod tests {
             (json!({}), true),
             (json!({"matchLabels": {"tier": "gold"}}), true),
             (json!({"matchLabels": {"tier": "silver"}}), false),
-            (json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold", "silver"]}]}), true),
+            (
+                json!({"matchExpressions": [{"key": "tier", "operator": "In", "values": ["gold", "silver"]}]}),
+                true,
+            ),
             (json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["x"]}]}), true),
             (json!({"matchExpressions": [{"key": "team", "operator": "Exists"}]}), false),
             (json!({"matchExpressions": [{"key": "team", "operator": "DoesNotExist"}]}), true),
-            (json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}), false),
+            (
+                json!({"matchLabels": {"tier": "gold"}, "matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}),
+                false,
+            ),
         ] {
             assert_eq!(selects(&selector(selector_value.clone()), &labels), expected, "{selector_value}");
         }

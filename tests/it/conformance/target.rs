@@ -14,7 +14,7 @@ use kube::{Api, Client, Config};
 use serde_json::json;
 use tagwarden_api::API_VERSION;
 use tagwarden_apiserver::{ControlPlane, Location, Options};
-use tagwarden_apiserver::http::{Exposure, Limits, Settings};
+use tagwarden_apiserver::http::{Exposure, Limits, Settings, Tls};
 use tagwarden_testbed::kubernetes::kubectl_with;
 use tagwarden_testbed::{Kubernetes, Testbed};
 use tempfile::TempDir;
@@ -143,18 +143,19 @@ async fn embedded_over_http() -> (Client, Server) {
     std::fs::write(&tokens, format!("sha256:{TOKEN_DIGEST}:admin:admin\n")).expect("a token file");
     let settings = Settings {
         address: ([127, 0, 0, 1], 0).into(),
-        tls: None,
+        tls: Tls::SelfSigned(directory.path().to_owned()),
         tokens,
         // The suite asks more in a second than people do in an hour.
         limits: Limits { requests_per_second: 100_000, burst: 100_000, ..Limits::default() },
     };
     let exposure = Exposure::bind(settings, plane.kinds().clone(), plane.router()).await.expect("a listener");
     let kubeconfig = directory.path().join("kubeconfig");
-    let server = format!("http://{}", exposure.address());
+    let server = format!("https://{}", exposure.address());
+    let certificate = directory.path().join("api.crt");
     let text = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "plane", "cluster": {"server": server}}],
+        "clusters": [{"name": "plane", "cluster": {"server": server, "certificate-authority": certificate}}],
         "users": [{"name": "plane", "user": {"token": TOKEN}}],
         "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "plane"}}],
         "current-context": "plane",
