@@ -1,5 +1,6 @@
 //! What Tagwarden does: use cases over ports. The ports hide every SDK; the use cases own bounds, timeouts and
 //! concurrency, and leave every judgement to the core.
 
+pub mod onboard;
 pub mod ports;
 pub mod scan;

@@ -13,6 +13,7 @@ pub mod iam;
 pub mod intern;
 pub mod judge;
 pub mod listing;
+pub mod onboarding;
 pub mod policy;
 pub mod registry;
 pub mod report;
