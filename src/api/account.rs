@@ -25,14 +25,28 @@ use crate::is_default;
     derive = "PartialEq",
     doc = "A cloud account that may be looked at, and how to get in.",
     selectable = ".spec.accountId",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.displayName"),
     printcolumn(name = "Regions", type_ = "integer", json_path = ".status.regions.enabled"),
     printcolumn(name = "Last Verified", type_ = "date", json_path = ".status.lastVerifiedTime"),
-    printcolumn(name = "Missing", type_ = "string", json_path = ".status.missingPermissions[*]", priority = 1),
+    printcolumn(
+        name = "Missing",
+        type_ = "string",
+        json_path = ".status.missingPermissions[*]",
+        priority = 1
+    ),
     printcolumn(name = "Role", type_ = "string", json_path = ".spec.auth.roleArn", priority = 1),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -155,8 +155,20 @@ mod tests {
             InvalidRegion, InvalidSelector, Malformed, OutOfRange, Required, ReservedKey, UnknownType,
         };
         let refusals = [
-            Conflict, DuplicateKey, DuplicateName, EmptyAllowed, InvalidAccount, InvalidArn, InvalidRegex,
-            InvalidRegion, InvalidSelector, Malformed, OutOfRange, Required, ReservedKey, UnknownType,
+            Conflict,
+            DuplicateKey,
+            DuplicateName,
+            EmptyAllowed,
+            InvalidAccount,
+            InvalidArn,
+            InvalidRegex,
+            InvalidRegion,
+            InvalidSelector,
+            Malformed,
+            OutOfRange,
+            Required,
+            ReservedKey,
+            UnknownType,
         ];
         for refusal in refusals {
             assert!(REASONS.iter().any(|reason| reason.name == refusal.as_str()), "{refusal}");

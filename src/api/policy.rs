@@ -33,12 +33,21 @@ use crate::is_default;
     status = "TaggingPolicyStatus",
     derive = "PartialEq",
     doc = "What the tags of cloud resources must look like.",
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    ),
     printcolumn(name = "Required", type_ = "integer", json_path = ".status.effective.requiredTags"),
     printcolumn(name = "Optional", type_ = "integer", json_path = ".status.effective.optionalTags"),
     printcolumn(name = "Audits", type_ = "integer", json_path = ".status.usedBy"),
     printcolumn(name = "Revision", type_ = "string", json_path = ".status.revision", priority = 1),
-    printcolumn(name = "Status", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
+    printcolumn(
+        name = "Status",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

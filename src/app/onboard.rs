@@ -244,7 +244,11 @@ mod tests {
         }
     }
 
-    async fn ask(cloud: &Cloud, external_id: Option<&str>, actions: &[&str]) -> Result<Verification, NotVerified> {
+    async fn ask(
+        cloud: &Cloud,
+        external_id: Option<&str>,
+        actions: &[&str],
+    ) -> Result<Verification, NotVerified> {
         let access = Access::AssumeRole(AssumedRole {
             role_arn: format!("arn:aws:iam::{OURS}:role/reader"),
             chain: vec![],

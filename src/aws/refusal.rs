@@ -203,7 +203,9 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
         }
         Kind::StaleToken => format!("{action} in {region}: the page token has expired ({what})"),
         Kind::Unsupported => format!("{action} is not available in {region} ({what})"),
-        Kind::Invalid | Kind::Failed => format!("{action} failed in {region} ({what})"),
+        Kind::Invalid | Kind::Failed | Kind::SessionTags | Kind::NoCredentials | Kind::Unreachable => {
+            format!("{action} failed in {region} ({what})")
+        }
     };
     Refusal::new(kind, cause)
 }

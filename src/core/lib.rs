@@ -8,6 +8,7 @@
 pub mod account;
 pub mod arn;
 pub mod coverage;
+pub mod duration;
 pub mod finding;
 pub mod iam;
 pub mod intern;

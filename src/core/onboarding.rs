@@ -37,9 +37,10 @@ pub fn role_of(role_arn: &str) -> Option<(String, String)> {
 pub fn principal_of(caller_arn: &str) -> String {
     let parts: Vec<&str> = caller_arn.splitn(6, ':').collect();
     let [_, partition, service, _, account, resource] = parts[..] else { return caller_arn.to_owned() };
-    match (service, resource.split('/').collect::<Vec<_>>()[..]) {
-        ("sts", ["assumed-role", role, ..]) => format!("arn:{partition}:iam::{account}:role/{role}"),
-        _ => caller_arn.to_owned(),
+    let session = resource.strip_prefix("assumed-role/").filter(|_| service == "sts");
+    match session.and_then(|session| session.split('/').next()) {
+        Some(role) => format!("arn:{partition}:iam::{account}:role/{role}"),
+        None => caller_arn.to_owned(),
     }
 }
 

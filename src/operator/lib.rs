@@ -8,6 +8,7 @@
 //! A steady state writes nothing. What cannot succeed waits for a change, what may succeed later backs off, what
 //! panics takes nothing else with it.
 
+pub mod account;
 pub mod backoff;
 pub mod cache;
 pub mod conditions;
@@ -26,6 +27,7 @@ pub mod write;
 use std::sync::Arc;
 
 use kube::Client;
+use tagwarden_app::ports::{Inventory, Onboarding};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -61,7 +63,7 @@ pub enum Election {
 /// go of the lease.
 pub async fn run<C, R>(client: Client, context: Context<C, R>, election: Election)
 where
-    C: Send + Sync + 'static,
+    C: Inventory + Onboarding,
     R: Send + Sync + 'static,
 {
     let frame = Arc::clone(&context.frame);
@@ -83,6 +85,15 @@ where
         frame.policies.clone(),
         &queues.policies,
         settings.concurrent_policies,
+    );
+    let accounts = account::AccountReconciler::new(context.clone());
+    start(
+        &mut controllers,
+        &frame,
+        accounts,
+        frame.accounts.clone(),
+        &queues.accounts,
+        settings.concurrent_accounts,
     );
 
     while controllers.join_next().await.is_some() {}

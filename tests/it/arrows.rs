@@ -147,7 +147,16 @@ fn the_architecture_page_knows_every_room() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
     assert!(page.lines().count() <= 200, "ARCHITECTURE.md is a map: at most 200 lines");
-    for room in ["src/core", "src/app", "src/api", "src/aws", "src/store", "src/operator", "src/apiserver", "tests/support"] {
+    for room in [
+        "src/core",
+        "src/app",
+        "src/api",
+        "src/aws",
+        "src/store",
+        "src/operator",
+        "src/apiserver",
+        "tests/support",
+    ] {
         assert!(page.contains(room), "ARCHITECTURE.md does not mention {room}");
     }
 }
