@@ -31,28 +31,36 @@ pub(super) struct Inputs {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Step<'a> {
     /// Nothing.
     Wait(Next),
     /// Say that the spec cannot be acted upon.
-    Refuse,
+    Refuse(Refusal),
     /// Say that nothing is done.
     Suspend,
     /// Say that another object has the account.
     YieldTo(Namesake),
     /// Enter the account.
     Verify {
+        /// How.
+        valid: &'a Valid,
         /// Also as somebody who does not know the external id.
         stranger: bool,
     },
 }
 
 /// What is to be done.
-pub(super) fn decide(account: &ClientAccount, validated: Result<&Valid, &Refusal>, inputs: &Inputs) -> Step {
+pub(super) fn decide<'a>(
+    account: &ClientAccount,
+    validated: &'a Result<Valid, Refusal>,
+    inputs: &Inputs,
+) -> Step<'a> {
     let status = account.status.clone().unwrap_or_default();
-    if let Err(refusal) = validated {
-        return if says(account, &status, STALLED, refusal.reason) { WAIT } else { Step::Refuse };
-    }
+    let valid = match validated {
+        Ok(valid) => valid,
+        Err(refusal) if says(account, &status, STALLED, refusal.reason) => return WAIT,
+        Err(refusal) => return Step::Refuse(refusal.clone()),
+    };
     if account.spec.suspend {
         return if says(account, &status, READY, reason::SUSPENDED) { WAIT } else { Step::Suspend };
     }
@@ -61,8 +69,7 @@ pub(super) fn decide(account: &ClientAccount, validated: Result<&Valid, &Refusal
         return if said { WAIT } else { Step::YieldTo(namesake.clone()) };
     }
     let unchanged = is_current(account, &status);
-    let due = status.next_verify_time.as_ref().map(|time| time.0);
-    match due {
+    match status.next_verify_time.as_ref().map(|time| time.0) {
         Some(due) if unchanged && due > inputs.now => Step::Wait(after(inputs.now, due)),
         _ => {
             let recently = |last: Timestamp| {
@@ -71,12 +78,12 @@ pub(super) fn decide(account: &ClientAccount, validated: Result<&Valid, &Refusal
             };
             let open = is_true(&status.conditions, UNSAFE);
             let stranger = open || !unchanged || !inputs.last_stranger.is_some_and(recently);
-            Step::Verify { stranger }
+            Step::Verify { valid, stranger }
         }
     }
 }
 
-const WAIT: Step = Step::Wait(Next::OnChange);
+const WAIT: Step<'static> = Step::Wait(Next::OnChange);
 
 /// When to look again after this status.
 pub(super) fn next(status: &ClientAccountStatus, now: Timestamp) -> Next {

@@ -90,16 +90,16 @@ where
             last_stranger: self.strangers.last(&key, generation(account)),
             now,
         };
-        let step = decide::decide(account, validated.as_ref(), &inputs);
-        let outcome = match (step, &validated) {
-            (Step::Wait(next), _) => {
+        let step = decide::decide(account, &validated, &inputs);
+        let outcome = match step {
+            Step::Wait(next) => {
                 apply::show(frame, account);
                 return Ok(next);
             }
-            (_, Err(refusal)) => Outcome::Invalid(refusal.clone()),
-            (Step::Suspend, Ok(_)) => Outcome::Suspended,
-            (Step::YieldTo(namesake), Ok(_)) => Outcome::Duplicate(namesake),
-            (Step::Verify { stranger }, Ok(valid)) => {
+            Step::Refuse(refusal) => Outcome::Invalid(refusal),
+            Step::Suspend => Outcome::Suspended,
+            Step::YieldTo(namesake) => Outcome::Duplicate(namesake),
+            Step::Verify { valid, stranger } => {
                 let verify = apply::Verify { account, valid, stranger };
                 let outcome = verify.run(&self.context, &self.principal).await?;
                 if stranger && outcome.exposure().is_some_and(|exposure| exposure != Exposure::Unknown) {
