@@ -78,7 +78,7 @@ fn bodies_that_are_no_such_object() {
     assert_eq!(refused(json!([])).0, 400);
     assert_eq!(
         refused(json!({"apiVersion": "v1"})),
-        (400, "Object 'Kind' is missing in the body".to_owned())
+        (400, "ClientAccount in version \"v1alpha1\" cannot be handled as a ClientAccount: Object 'Kind' is missing in the body".to_owned())
     );
     assert_eq!(
         refused(json!({"apiVersion": "v1", "kind": "ClientAccount"})),
@@ -86,7 +86,11 @@ fn bodies_that_are_no_such_object() {
     );
     assert_eq!(
         refused(json!({"apiVersion": "tagwarden.io/v1alpha1", "kind": "Other", "metadata": {"name": "x"}})),
-        (422, "ClientAccount.tagwarden.io \"x\" is invalid: kind: Invalid value: \"Other\": must be ClientAccount".to_owned())
+        (
+            422,
+            "Other.tagwarden.io \"x\" is invalid: kind: Invalid value: \"Other\": must be ClientAccount"
+                .to_owned()
+        )
     );
 }
 

@@ -57,12 +57,12 @@ fn labels_match() {
 #[test]
 fn labels_refuse() {
     let cases = [
-        ("=", "found '=', expected: identifier"),
+        ("=", "found '=', expected: !, identifier, or 'end of string'"),
         ("a b", "found 'b', expected: in, notin, =, ==, !=, gt, lt"),
         ("a in b", "found 'b' expected: '('"),
         ("a in (b", "found '', expected: ',' or ')'"),
-        ("a,", "found '', expected: identifier"),
-        (",a", "found ',', expected: identifier"),
+        ("a,", "found '', expected: identifier after ','"),
+        (",a", "found ',', expected: !, identifier, or 'end of string'"),
         ("a=b c", "found 'c', expected: ',' or 'end of string'"),
         ("a===b", "found '=', expected: identifier"),
         ("a>b", "for 'Gt', 'Lt' operators, the value must be an integer"),
@@ -74,7 +74,6 @@ fn labels_refuse() {
     for (text, wanted) in cases {
         let error = LabelSelector::parse(text).expect_err(text);
         assert_eq!((error.code, error.reason), (400, "BadRequest"), "{text}");
-        assert!(error.message.starts_with("unable to parse requirement: "), "{}", error.message);
         assert!(error.message.contains(wanted), "{text}: {}", error.message);
     }
     assert!(LabelSelector::parse(&"a,".repeat(2_000)).unwrap_err().message.contains("more than 1000"));

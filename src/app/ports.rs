@@ -108,8 +108,11 @@ pub trait Inventory: Send + Sync + 'static {
     /// What was sent so far, over all accounts.
     fn traffic(&self) -> Traffic;
 
-    /// [`Traffic::throttled`] alone: asked for after every page, so it must be cheap.
-    fn throttled(&self) -> u64;
+    /// [`Traffic::throttled`] alone. It is asked for after every page: an inventory with much traffic has a way to tell it
+    /// without making a table of all requests.
+    fn throttled(&self) -> u64 {
+        self.traffic().throttled
+    }
 }
 
 /// One account, entered.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tagwarden_apiserver::http::{self, ExposeError, Exposure, TlsFiles};
+use tagwarden_apiserver::http::{self, ExposeError, Exposure, Tls, TlsFiles};
 use tagwarden_core::registry::Registry;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Scope, Timing};
 use tagwarden_store::{AuditRuns, Retention, Store, StoreError};
@@ -138,8 +138,10 @@ async fn expose(settings: &Settings, plane: &Plane) -> Result<Option<Exposure>, 
         return Ok(None);
     };
     let tls = match (&settings.api_tls_cert, &settings.api_tls_key) {
-        (Some(certificate), Some(key)) => Some(TlsFiles { certificate: certificate.clone(), key: key.clone() }),
-        _ => None,
+        (Some(certificate), Some(key)) => {
+            Tls::Files(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+        }
+        _ => Tls::Plain,
     };
     let exposed = http::Settings { address, tls, tokens, limits: http::Limits::default() };
     Exposure::bind(exposed, plane.kinds().clone(), plane.router()).await.map(Some)

@@ -533,10 +533,17 @@ fn good_policies_are_called_good_and_old_ones_become_manifests() {
 fn no_log_level_shows_an_external_id() {
     let site = site();
     site.cloud.volume(REGION, &[GOOD_OWNER]);
-    let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
-    let ended = program.policy(POLICY).accounts(&[&site.account]).env("TAGWARDEN_LOG_LEVEL", "trace").run();
-    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("DEBUG"), "nothing was logged: {}", ended.stderr);
     let secret = site.account.external_id.as_deref().unwrap();
-    assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+    let precise = "debug,aws_smithy_runtime::client=trace,aws_smithy_runtime::client::orchestrator=trace,\
+                   aws_smithy_runtime::client::http=trace,aws_sdk_sts=trace,aws_runtime=trace,aws_sigv4::http_request=trace,\
+                   hyper_util::client=trace,hyper::proto=trace,[invoke]=trace";
+    for level in ["trace", precise] {
+        let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
+        let program = program.args(["--store", "sqlite:runs.db"]).env("TAGWARDEN_LOG_LEVEL", level);
+        let ended = program.policy(POLICY).accounts(&[&site.account]).run();
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("DEBUG tagwarden"), "{level}: nothing was logged: {}", ended.stderr);
+        assert!(!ended.stderr.contains(secret), "{level}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("transmitting request"), "{level}: {}", ended.stderr);
+    }
 }

@@ -24,7 +24,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -34,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-pub use tls::{TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles};
 pub use tokens::{Role, TokenError, Tokens, User};
 
 use crate::kind::Kinds;
@@ -46,8 +45,8 @@ use patient::Patient;
 pub struct Settings {
     /// Where to listen. Without TLS it has to be an address of this machine only.
     pub address: SocketAddr,
-    /// Certificate and key.
-    pub tls: Option<TlsFiles>,
+    /// Certificate and key, if any.
+    pub tls: Tls,
     /// The token file.
     pub tokens: PathBuf,
     /// What clients may take.
@@ -136,6 +135,7 @@ pub struct Exposure {
     listener: TcpListener,
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
+    certificate: Option<PathBuf>,
     gate: Arc<Gate>,
     router: Router,
     file: TokenFile,
@@ -147,26 +147,29 @@ impl Exposure {
     /// [`Identity`](crate::Identity) of who sent them.
     pub async fn bind(settings: Settings, kinds: Kinds, router: Router) -> Result<Self, ExposeError> {
         let Settings { address, tls, tokens, limits } = settings;
-        if tls.is_none() && !address.ip().is_loopback() {
+        if matches!(tls, Tls::Plain) && !address.ip().is_loopback() {
             return Err(ExposeError::Plain(address));
         }
-        let tls = tls
-            .as_ref()
-            .map(tls::load)
-            .transpose()?
-            .map(|config: Arc<ServerConfig>| TlsAcceptor::from(config));
+        let files = tls.files(address.ip())?;
+        let tls = files.as_ref().map(tls::load).transpose()?.map(TlsAcceptor::from);
+        let certificate = files.map(|files| files.certificate);
         let (file, tokens) = TokenFile::open(&tokens)?;
         let refused = |error: std::io::Error| ExposeError::Listen { address, why: error.kind().to_string() };
         let listener = TcpListener::bind(address).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let gate = Arc::new(Gate::new(kinds, tokens, limits));
         let router = gate.guard(router);
-        Ok(Self { listener, address, tls, gate, router, file, limits })
+        Ok(Self { listener, address, tls, certificate, gate, router, file, limits })
     }
 
     /// Where it listens: with the port that was free, if none was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The certificate that it shows, which a client may have to be given; `None` for plain text.
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
     }
 
     /// Serves until told to stop; then requests under way are finished, for at most five seconds.

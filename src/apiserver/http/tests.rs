@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -39,7 +41,7 @@ fn tokens(lines: &[(&str, &str)]) -> String {
     })
 }
 
-async fn open(limits: Limits, tls: Option<TlsFiles>) -> Door {
+async fn open(limits: Limits, tls: Tls) -> Door {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), tokens(&[("v", "vera:view"), ("e", "edgar:edit"), ("a", "ada:admin")]))
         .unwrap();
@@ -81,7 +83,7 @@ const OURS: &str = "/apis/tagwarden.io/v1alpha1/namespaces/n/clientaccounts";
 
 #[tokio::test]
 async fn only_who_is_known_comes_in() {
-    let door = open(Limits::default(), None).await;
+    let door = open(Limits::default(), Tls::Plain).await;
     for token in ["", "x", "V", "vv"] {
         let (code, head, status) = door.ask(&format!("GET {OURS}"), token, "").await;
         assert_eq!((code, &status["reason"]), (401, &json!("Unauthorized")), "{token}");
@@ -108,7 +110,7 @@ async fn only_who_is_known_comes_in() {
 async fn a_changed_token_file_is_in_force_and_a_wrong_one_is_not() {
     let limits =
         Limits { reload: Duration::from_millis(20), refusals_per_second: 1_000, ..Limits::default() };
-    let door = open(limits, None).await;
+    let door = open(limits, Tls::Plain).await;
     let code = async |token| door.ask("GET /version", token, "").await.0;
     let becomes = async |token, wanted| {
         for _ in 0..500 {
@@ -129,7 +131,7 @@ async fn a_changed_token_file_is_in_force_and_a_wrong_one_is_not() {
 #[tokio::test]
 async fn bodies_are_bounded() {
     let limits = Limits { body: 1_000, body_time: Duration::from_millis(100), ..Limits::default() };
-    let door = open(limits, None).await;
+    let door = open(limits, Tls::Plain).await;
     let (code, _, answer) = door.ask(&format!("POST {OURS}"), "e", &"x".repeat(1_000)).await;
     assert_eq!((code, &answer["length"]), (200, &json!(1_000)));
     let (code, _, status) = door.ask(&format!("POST {OURS}"), "e", &"x".repeat(1_001)).await;
@@ -148,7 +150,7 @@ async fn bodies_are_bounded() {
 #[tokio::test]
 async fn who_asks_too_often_waits() {
     let limits = Limits { requests_per_second: 1, burst: 2, refusals_per_second: 1, ..Limits::default() };
-    let door = open(limits, None).await;
+    let door = open(limits, Tls::Plain).await;
     assert_eq!(door.ask("GET /version", "v", "").await.0, 200);
     assert_eq!(door.ask("GET /version", "v", "").await.0, 200);
     let (code, head, status) = door.ask("GET /version", "v", "").await;
@@ -166,7 +168,7 @@ async fn who_asks_too_often_waits() {
 #[tokio::test]
 async fn slow_clients_are_dropped_and_a_full_house_says_no() {
     let limits = Limits { header_time: Duration::from_millis(100), connections: 1, ..Limits::default() };
-    let door = open(limits, None).await;
+    let door = open(limits, Tls::Plain).await;
     let began = Timestamp::now();
     let mut slow = TcpStream::connect(door.address).await.unwrap();
     slow.write_all(b"GET /version HTTP/1.1\r\nhost").await.unwrap();
@@ -181,7 +183,7 @@ async fn slow_clients_are_dropped_and_a_full_house_says_no() {
 
 #[tokio::test]
 async fn questions_about_oneself_are_answered() {
-    let door = open(Limits::default(), None).await;
+    let door = open(Limits::default(), Tls::Plain).await;
     let ask = async |token: &str, verb: &str| {
         let review = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {
             "resourceAttributes": {"verb": verb, "group": "tagwarden.io", "resource": "clientaccounts"},
@@ -201,18 +203,10 @@ async fn questions_about_oneself_are_answered() {
     door.close().await;
 }
 
-#[tokio::test]
-async fn tls_is_spoken() {
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let directory = tempfile::tempdir().unwrap();
-    let path = |name: &str| directory.path().join(name);
-    std::fs::write(path("cert.pem"), cert.pem()).unwrap();
-    std::fs::write(path("key.pem"), signing_key.serialize_pem()).unwrap();
-    let files = TlsFiles { certificate: path("cert.pem"), key: path("key.pem") };
-    let door = open(Limits::default(), Some(files)).await;
-
+/// One request over TLS by somebody who trusts only this certificate.
+async fn ask_trusting(door: &Door, certificate: CertificateDer<'static>) -> String {
     let mut roots = rustls::RootCertStore::empty();
-    roots.add(cert.der().clone()).unwrap();
+    roots.add(certificate).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -222,23 +216,49 @@ async fn tls_is_spoken() {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = TcpStream::connect(door.address).await.unwrap();
     let mut stream = connector.connect("localhost".try_into().unwrap(), stream).await.unwrap();
-    stream
-        .write_all(
-            b"GET /version HTTP/1.1\r\nhost: x\r\nauthorization: bearer v\r\nconnection: close\r\n\r\n",
-        )
-        .await
-        .unwrap();
+    let request = "GET /version HTTP/1.1\r\nhost: x\r\nauthorization: bearer v\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn tls_is_spoken() {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("cert.pem"), cert.pem()).unwrap();
+    std::fs::write(path("key.pem"), signing_key.serialize_pem()).unwrap();
+    let files = TlsFiles { certificate: path("cert.pem"), key: path("key.pem") };
+    let door = open(Limits::default(), Tls::Files(files)).await;
+    let answer = ask_trusting(&door, cert.der().clone()).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     door.close().await;
+}
+
+#[tokio::test]
+async fn a_certificate_of_our_own_is_made_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let (made, key) = (directory.path().join("tls/api.crt"), directory.path().join("tls/api.key"));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let door = open(Limits::default(), Tls::SelfSigned(directory.path().join("tls"))).await;
+        seen.push(std::fs::read(&made).unwrap());
+        let answer = ask_trusting(&door, CertificateDer::from_pem_file(&made).unwrap()).await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        door.close().await;
+    }
+    assert_eq!(seen[0], seen[1], "who trusts it goes on trusting it");
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(key).unwrap()) & 0o777, 0o600);
 }
 
 #[tokio::test]
 async fn what_cannot_be_served_says_why() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), tokens(&[("v", "vera:view")])).unwrap();
-    let bind = async |address: &str, tls: Option<TlsFiles>, tokens: &Path| {
+    let bind = async |address: &str, tls: Tls, tokens: &Path| {
         let settings = Settings {
             address: address.parse().unwrap(),
             tls,
@@ -251,19 +271,21 @@ async fn what_cannot_be_served_says_why() {
             .map(|error| error.to_string())
             .unwrap_or_default()
     };
-    let plain = bind("0.0.0.0:0", None, file.path()).await;
+    let plain = bind("0.0.0.0:0", Tls::Plain, file.path()).await;
     assert!(plain.starts_with("the API is not served at 0.0.0.0:0 without TLS"), "{plain}");
     assert!(
-        bind("127.0.0.1:0", None, Path::new("nowhere"))
+        bind("127.0.0.1:0", Tls::Plain, Path::new("nowhere"))
             .await
             .contains("the token file nowhere cannot be read")
     );
     let tls = TlsFiles { certificate: file.path().to_owned(), key: file.path().to_owned() };
-    assert!(bind("127.0.0.1:0", Some(tls), file.path()).await.contains("there is no certificate in it"));
+    assert!(
+        bind("127.0.0.1:0", Tls::Files(tls), file.path()).await.contains("there is no certificate in it")
+    );
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    assert!(bind(&address, None, file.path()).await.contains("cannot be served at"));
+    assert!(bind(&address, Tls::Plain, file.path()).await.contains("cannot be served at"));
     std::fs::write(file.path(), "hunter2").unwrap();
-    let wrong = bind("127.0.0.1:0", None, file.path()).await;
+    let wrong = bind("127.0.0.1:0", Tls::Plain, file.path()).await;
     assert!(wrong.contains("line 1: ") && !wrong.contains("hunter2"), "{wrong}");
 }

@@ -117,7 +117,7 @@ pub(crate) async fn remove(api: &Api, kind: &Kind, key: &Key, wish: &Wish) -> Re
     for _ in 0..ATTEMPTS {
         let row = api.store.get(key).await?.ok_or_else(|| ApiError::not_found(kind, &key.name))?;
         // What is damaged can still be deleted.
-        let value = serde_json::from_str(&row.body).unwrap_or_else(|_| json!({ "metadata": {} }));
+        let value = serde_json::from_str(&row.body).unwrap_or_else(|_| outline(kind, key));
         let before = Before { row, value };
         granted(kind, key, &before, wish)?;
         let mut object = before.value.clone();
@@ -138,6 +138,14 @@ pub(crate) async fn remove(api: &Api, kind: &Kind, key: &Key, wish: &Wish) -> Re
         }
     }
     Err(ApiError::stale(kind, &key.name))
+}
+
+/// What is left of an object that cannot be read.
+fn outline(kind: &Kind, key: &Key) -> Value {
+    json!({
+        "apiVersion": kind.api_version(), "kind": kind.kind,
+        "metadata": { "name": key.name, "namespace": key.namespace },
+    })
 }
 
 fn granted(kind: &Kind, key: &Key, before: &Before, wish: &Wish) -> Result<(), ApiError> {

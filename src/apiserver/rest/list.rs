@@ -85,7 +85,11 @@ fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
     if !matches!(call.params.resource_version.as_str(), "" | "0") {
         return Err(ApiError::bad_request("specifying resource version is not allowed when using continue"));
     }
-    ContinueToken::decode(&call.params.continue_token).map(Some)
+    let token = ContinueToken::decode(&call.params.continue_token)?;
+    if token.namespace.contains('\0') || token.name.contains('\0') {
+        return Err(ApiError::bad_request("continue key is not valid"));
+    }
+    Ok(Some(token))
 }
 
 /// The exact version to show, or `None` for the newest.

@@ -27,6 +27,10 @@ pub(crate) struct Target {
 /// Reads a path as somebody behind this door sees it; `None` when there is nothing.
 pub(crate) fn parse<'a>(kinds: &Kinds, face: Face, path: &'a str) -> Option<Asked<'a>> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // Nothing has such a name, and PostgreSQL would be upset.
+    if segments.iter().any(|segment| segment.contains("%00")) {
+        return None;
+    }
     let (group, version, rest) = match *segments.as_slice() {
         ["api", version, ref rest @ ..] if !rest.is_empty() => ("", version, rest),
         ["apis", group, version, ref rest @ ..] if !rest.is_empty() => (group, version, rest),

@@ -1,5 +1,7 @@
 //! PUT and PATCH, of objects and of their status.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -10,6 +12,9 @@ use crate::kind::{Kind, Rows};
 use crate::patch::Patch;
 use crate::status::{ApiError, Cause};
 use crate::store::Before;
+
+/// The longest that a writer waits before it tries again.
+const MAX_PAUSE_MICROS: u64 = 10_000;
 
 pub(super) async fn put(api: &Api, call: &Call, request: Body) -> Answer {
     let kind = call.kind();
@@ -25,7 +30,7 @@ pub(super) async fn put(api: &Api, call: &Call, request: Body) -> Answer {
         match store(api, call, &before, sent.clone(), dry).await? {
             Some(body) => return reply::object(call, StatusCode::OK, &body, &warnings),
             None if version => return Err(ApiError::stale(kind, call.name())),
-            None => {}
+            None => give_way().await,
         }
     }
     Err(ApiError::stale(kind, call.name()))
@@ -50,8 +55,14 @@ pub(super) async fn patch(api: &Api, call: &Call, request: Body) -> Answer {
         if let Some(body) = store(api, call, &before, new, dry).await? {
             return reply::object(call, StatusCode::OK, &body, &warnings);
         }
+        give_way().await;
     }
     Err(ApiError::stale(kind, call.name()))
+}
+
+/// A moment for whoever came before, a different one for each who waits.
+async fn give_way() {
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(..MAX_PAUSE_MICROS))).await;
 }
 
 async fn read(api: &Api, call: &Call) -> Result<Before, ApiError> {
