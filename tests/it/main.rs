@@ -16,6 +16,7 @@ mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod kubectl;
 mod manifests_dir;
 mod pace;
 mod paging;
