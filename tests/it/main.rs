@@ -9,6 +9,7 @@ mod bad_input;
 mod cloud;
 mod conformance;
 mod controller;
+mod demo;
 mod differential;
 mod entering;
 mod faults;
