@@ -21,6 +21,7 @@ mod manifests_dir;
 mod pace;
 mod paging;
 mod program;
+mod rbac;
 mod regressions;
 mod reliability;
 mod run;
