@@ -1,9 +1,12 @@
 //! The flags, exactly as typed. What they mean is resolved by the commands.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_core::account::AccountId;
+
+use crate::settings::SettingFlags;
 
 /// Declarative tag compliance for AWS accounts: a policy, a scan, an honest answer.
 #[derive(Debug, Parser)]
@@ -21,7 +24,14 @@ pub struct Cli {
         hide_env_values = true,
         display_order = 1000
     )]
-    pub resource_types: Option<PathBuf>,
+    resource_types: Option<OsString>,
+}
+
+impl Cli {
+    /// The file of resource types. An empty variable is how a shell says that there is none.
+    pub fn resource_types(&self) -> Option<&Path> {
+        self.resource_types.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -36,11 +46,35 @@ pub enum Command {
     #[command(subcommand)]
     Policy(Policy),
     /// Show the scores of past runs.
+    ///
+    /// STARTED is in UTC. SCOPE counts the accounts, regions and types that were asked for, `2a 1r 3t`; `all` where none
+    /// was. Scores of different scopes cannot be compared. A run without gaps is complete.
     History(History),
     /// List the resource types that can be named in a policy.
     Types(Types),
     /// Print the least-privilege IAM policy that a scan needs.
     IamPolicy(IamPolicy),
+    /// Run the controller: keep looking at accounts, by the policies and audits that are declared.
+    ///
+    /// Objects live in a store of its own or in a Kubernetes cluster, and are declared with manifest files or `kubectl`.
+    /// Reads AWS, never changes it; finds credentials as the AWS CLI does.
+    Run(Box<SettingFlags>),
+    /// Print the settings that `run` would go by, and where each comes from.
+    Config(Box<Config>),
+    /// Print objects, as `kubectl get` does.
+    Get(Get),
+    /// Print a kubeconfig for the API that `run --api-listen` serves.
+    Kubeconfig(Kubeconfig),
+    /// Make a token for the API that `run --api-listen` serves, and print the line that makes it known there.
+    Token(Token),
+    /// Print the custom resource definitions, to be applied to a cluster.
+    Crds(Crds),
+    /// Print a reference page.
+    #[command(hide = true)]
+    Docs {
+        /// Which one.
+        page: Page,
+    },
 }
 
 const EXIT_STATUS: &str = "Exit status:
@@ -49,7 +83,9 @@ const EXIT_STATUS: &str = "Exit status:
   2  bad flags or files
   3  nothing could be scanned
   4  something could not be seen, and --fail-on-partial is given
-  Where several are true, the first of 2, 3, 4, 1 holds.";
+  Where several are true, the first of 2, 3, 4, 1 holds.
+  Ctrl-C or SIGTERM stops a scan, whose result is then partial as any other: 0, or 4 with --fail-on-partial. A second
+  one ends it at once and writes nothing (130).";
 
 /// The flags of `scan`.
 #[derive(Debug, Args)]
@@ -77,10 +113,12 @@ pub struct Scan {
     /// Which findings to list. The score counts the same whatever is listed.
     #[arg(long, value_enum, default_value_t = Listed::All)]
     pub severity: Listed,
-    /// How to print the result.
+    /// How to print the result. Findings come in the order in which AWS answers, which differs from run to run: sort
+    /// them before you compare two results.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Write the result to this file instead of stdout. The file appears once it is whole.
+    /// Write the result to this file instead of stdout. The file appears once it is whole; what a stopped scan has
+    /// seen replaces it as well, with a warning.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Record the run in this store: `sqlite:PATH` or `postgres://…`.
@@ -132,6 +170,9 @@ pub struct History {
     /// The store: `sqlite:PATH` or `postgres://…`.
     #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
     pub store: String,
+    /// Whose runs: those of a namespace of the controller. Runs of `scan` are in `default`.
+    #[arg(long, short, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
     /// How many runs to show, the newest first.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
@@ -152,6 +193,129 @@ pub struct IamPolicy {
     /// Only for this type, `ec2:instance` or `rds:*` (repeatable, or comma-separated). Without it, for all.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',')]
     pub types: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// How to print them.
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Crds {
+    /// Write a file for each into this directory instead.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// How to reach an API.
+#[derive(Debug, Args)]
+pub struct Connection {
+    /// The URL of the API, as given to `kubeconfig --server`. Without it, what the kubeconfig says.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TAGWARDEN_SERVER",
+        hide_env_values = true,
+        requires = "token_file"
+    )]
+    pub server: Option<String>,
+    /// The file that holds the token, and nothing else.
+    #[arg(long, value_name = "FILE", env = "TAGWARDEN_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
+    /// A file with the certificates to trust, in PEM, where the system's are not enough.
+    #[arg(long, value_name = "FILE", env = "TAGWARDEN_CA", hide_env_values = true)]
+    pub ca: Option<PathBuf>,
+    /// The kubeconfig. Without it, `KUBECONFIG`, then the user's own, then that of the pod.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["server", "token_file", "ca"])]
+    pub kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Get {
+    /// Kinds, separated by commas: `tagpol`, `clientaccounts`, `events` …, or `tagwarden` for all of Tagwarden's.
+    #[arg(value_name = "KINDS", value_delimiter = ',', required = true)]
+    pub kinds: Vec<String>,
+    /// The namespace. Without it, that of the kubeconfig, then `default`.
+    #[arg(long, short, conflicts_with = "all_namespaces")]
+    pub namespace: Option<String>,
+    /// Of all namespaces.
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+    /// Only objects with these labels, for example `tier=gold`.
+    #[arg(long, short = 'l', value_name = "SELECTOR")]
+    pub selector: Option<String>,
+    /// Print all columns.
+    #[arg(long, short)]
+    pub wide: bool,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct Kubeconfig {
+    /// The URL of the API, for example https://tagwarden.example.com:6443.
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// The file that holds the token, and nothing else. The kubeconfig names it, and does not hold the token.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// A file with the certificates to trust, in PEM. They become part of the kubeconfig.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The namespace of commands that name none.
+    #[arg(long, default_value = "default")]
+    pub namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    /// Who holds the token: the name in the log, and in the objects they change.
+    pub user: String,
+    /// What they may do.
+    #[arg(long, value_enum)]
+    pub role: Role,
+    /// Write the token to this file, which must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// What somebody may do with the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Look.
+    View,
+    /// Look, and change policies, accounts and audits.
+    Edit,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// As in the token file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Edit => "edit",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A reference page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Page {
+    /// docs/reference/settings.md.
+    Settings,
+    /// config/tagwarden.yaml.
+    SettingsFile,
+    /// docs/reference/conditions.md.
+    Conditions,
+    /// docs/reference/api.md.
+    Api,
 }
 
 /// Which findings are listed.

@@ -1,6 +1,5 @@
 //! Files and flags, turned into what the use cases take. Everything wrong is found here, before anything is done.
 
-use std::fmt::Write as _;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use tagwarden_api::error::ManifestError;
 use tagwarden_api::manifests::{MAX_FILE_BYTES, Manifests, PolicyManifest};
 use tagwarden_app::ports::{Access, AccountTarget, AssumedRole, ExternalId};
 use tagwarden_core::policy::{Compiled, Policy, PolicyError, Requested, compile, fallback};
-use tagwarden_core::registry::{Registry, RegistryError, Resolved, TypeId};
+use tagwarden_core::registry::{Registry, RegistryError, TypeId, UnknownType};
 
 use crate::cli::Scan;
 use crate::commands::TENANT;
@@ -61,7 +60,7 @@ pub enum InputError {
     NoWayIn,
     /// A name that no type has.
     #[error("--type: {0}")]
-    Type(String),
+    Type(UnknownType),
     /// A bad file of resource types.
     #[error("--resource-types: `{path}`")]
     Registry {
@@ -115,37 +114,13 @@ pub fn types(names: &[String], registry: &Registry) -> Result<(Vec<TypeId>, Vec<
     let mut types = Vec::new();
     let mut renamed = Vec::new();
     for name in names {
-        if name.contains('*') {
-            let matched = registry.match_glob(name);
-            if matched.is_empty() {
-                return Err(InputError::Type(format!(
-                    "`{name}` matches no resource type; see `tagwarden types`"
-                )));
-            }
-            types.extend(matched);
-            continue;
+        let meant = registry.resolve(name).map_err(InputError::Type)?;
+        if let Some(current) = meant.renamed {
+            renamed.push(format!("--type: `{name}` is now called `{current}`"));
         }
-        match registry.resolve(name) {
-            Resolved::Known(id) => types.push(id),
-            Resolved::Alias { id, .. } => {
-                renamed.push(format!("--type: `{name}` is now called `{}`", registry.row(id).name));
-                types.push(id);
-            }
-            Resolved::Unknown { nearest } => return Err(InputError::Type(unknown_type(name, &nearest))),
-        }
+        types.extend(meant.types);
     }
     Ok((types, renamed))
-}
-
-fn unknown_type(name: &str, nearest: &[Arc<str>]) -> String {
-    let mut text = format!("`{name}` is not a resource type");
-    if nearest.is_empty() {
-        text.push_str("; see `tagwarden types`");
-    } else {
-        let names: Vec<&str> = nearest.iter().map(|name| &**name).collect();
-        let _ = write!(text, "; did you mean {}?", names.join(", "));
-    }
-    text
 }
 
 fn policy(
@@ -198,19 +173,17 @@ fn accounts(flags: &Scan) -> Result<Vec<AccountTarget>, InputError> {
         };
     };
     let manifests = manifests(path)?;
-    let resolved = resolve_accounts(&manifests).map_err(InputError::Manifests)?;
-    if resolved.is_empty() {
+    let known: Vec<&str> =
+        manifests.accounts().iter().map(|account| &*account.object.spec.account_id).collect();
+    if known.is_empty() {
         return Err(InputError::Without { path: path.display().to_string(), kind: "ClientAccount" });
     }
-    for id in &flags.account {
-        if !resolved.iter().any(|account| account.account_id == *id) {
-            let known = resolved.iter().map(|account| account.account_id.to_string()).collect();
-            return Err(InputError::NoSuchAccount { id: id.to_string(), known });
-        }
+    if let Some(id) = flags.account.iter().find(|id| !known.contains(&id.as_str())) {
+        let known = known.into_iter().map(str::to_owned).collect();
+        return Err(InputError::NoSuchAccount { id: id.to_string(), known });
     }
-    let wanted =
-        |account: &ResolvedAccount| flags.account.is_empty() || flags.account.contains(&account.account_id);
-    Ok(resolved.into_iter().filter(wanted).map(target).collect())
+    let resolved = resolve_accounts(&manifests, &flags.account).map_err(InputError::Manifests)?;
+    Ok(resolved.into_iter().map(target).collect())
 }
 
 fn own_account(account_id: Option<tagwarden_core::account::AccountId>) -> AccountTarget {

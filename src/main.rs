@@ -1,11 +1,22 @@
 //! `tagwarden`: the command line. It parses, wires adapters to ports, and renders; what it decides is decided
 //! in the rooms below.
 
+mod applier;
 mod cli;
 mod commands;
+mod connection;
+mod counted;
+mod first_steps;
 mod input;
+mod observed;
+mod plane;
+mod probes;
+mod process;
 mod progress;
+mod reference;
 mod render;
+mod settings;
+mod telemetry;
 mod wire;
 
 use std::process::ExitCode;
@@ -23,7 +34,6 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { commands::USAGE } else { 0 });
         }
     };
-    telemetry();
     match commands::run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(failure) if failure.is_closed_pipe() => ExitCode::SUCCESS,
@@ -46,32 +56,4 @@ fn report(failure: &Failure) {
         source = error.source();
     }
     anstream::eprintln!("{}error:{} {text}", render::style::BAD.render(), render::style::BAD.render_reset());
-}
-
-/// Logs go to stderr, and only when `TAGWARDEN_LOG` asks for them (`debug`, `tagwarden_aws=trace` …).
-fn telemetry() {
-    use std::io::IsTerminal;
-
-    use tracing_subscriber::EnvFilter;
-    if let Ok(mut filter) = EnvFilter::try_from_env("TAGWARDEN_LOG") {
-        // Below `info` these print whole requests, and with them the ExternalId of every role.
-        for noisy in [
-            "aws_config",
-            "aws_runtime",
-            "aws_sigv4",
-            "aws_smithy_runtime",
-            "aws_smithy_http_client",
-            "hyper",
-        ] {
-            filter = match format!("{noisy}=info").parse() {
-                Ok(directive) => filter.add_directive(directive),
-                Err(_) => return,
-            };
-        }
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .init();
-    }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use tagwarden_app::ports::FindingSink;
-use tagwarden_aws::{AwsError, AwsInventory, AwsSettings};
+use tagwarden_app::ports::{AccountTarget, FindingSink, Inventory, Traffic};
+use tagwarden_aws::{AwsError, AwsInventory, AwsSession, AwsSettings};
+use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::{ScanReport, ViolationRow};
 use tagwarden_store::{RunRecorder, StoreError};
+use tokio::sync::OnceCell;
 
 use crate::render::writer::{OutputError, ReportWriter};
 
@@ -18,6 +20,45 @@ pub const LISTINGS_PER_REGION: usize = 8;
 pub async fn inventory(registry: &Arc<Registry>) -> Result<AwsInventory, AwsError> {
     let ca_bundle = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(Into::into);
     AwsInventory::connect(AwsSettings { ca_bundle, ..AwsSettings::new(Arc::clone(registry)) }).await
+}
+
+/// The same, made ready when it is first needed: certificates, profiles and clients take memory and, where AWS is far,
+/// time that a controller without work does not have to spend.
+#[derive(Debug)]
+pub struct LazyInventory {
+    registry: Arc<Registry>,
+    made: OnceCell<AwsInventory>,
+}
+
+impl LazyInventory {
+    /// Over these types.
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry, made: OnceCell::new() }
+    }
+
+    /// The adapter. One that cannot be made is tried again by the next who asks.
+    pub async fn get(&self) -> Result<&AwsInventory, AwsError> {
+        self.made.get_or_try_init(|| inventory(&self.registry)).await
+    }
+}
+
+impl Inventory for LazyInventory {
+    type Session = AwsSession;
+
+    async fn enter(&self, target: &AccountTarget) -> Result<AwsSession, Gap> {
+        match self.get().await {
+            Ok(inventory) => inventory.enter(target).await,
+            Err(error) => Err(Gap { state: CellState::Failed, cause: error.to_string().into() }),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        self.made.get().map(Inventory::traffic).unwrap_or_default()
+    }
+
+    fn throttled(&self) -> u64 {
+        self.made.get().map(Inventory::throttled).unwrap_or_default()
+    }
 }
 
 /// Findings for the reader, and for the store where there is one. A store that fails on the way costs the

@@ -27,13 +27,13 @@ pub enum Figure {
 }
 
 impl Figure {
-    pub const fn unit(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::WallSeconds => "s wall",
-            Self::CpuSeconds => "s CPU",
-            Self::PeakMegabytes => "MB peak memory",
+            Self::WallSeconds => "seconds of wall time",
+            Self::CpuSeconds => "seconds of CPU time",
+            Self::PeakMegabytes => "megabytes of peak memory",
             Self::Requests => "requests",
-            Self::Throttled => "throttled",
+            Self::Throttled => "requests throttled",
         }
     }
 }

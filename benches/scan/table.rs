@@ -129,18 +129,14 @@ pub fn print(measurements: &[Measurement]) {
 fn print_aim(ours: &Measurement, Aim { figure, at_most }: Aim) {
     let found = ours.figure(figure);
     let verdict = if found <= at_most { "HIT" } else { "MISS" };
-    println!("{verdict:4} {}: {found:.2} {}, aim at most {at_most}", ours.row.name, figure.unit());
+    println!("{verdict:4} {}: {found:.2} {}, aim at most {at_most}", ours.row.name, figure.name());
 }
 
 fn print_ratios(ours: &Measurement, peer: &Measurement) {
     for (figure, at_least) in ours.row.times_less {
         let ratio = peer.figure(*figure) / ours.figure(*figure);
         let verdict = if ratio >= *at_least { "HIT" } else { "MISS" };
-        println!(
-            "{verdict:4} {}: {ratio:.1} times fewer {} than {}, aim at least {at_least}",
-            ours.row.name,
-            figure.unit(),
-            peer.reader
-        );
+        let (row, name, reader) = (ours.row.name, figure.name(), peer.reader);
+        println!("{verdict:4} {row}: {ratio:.1} times fewer {name} than {reader}, aim at least {at_least}");
     }
 }

@@ -101,13 +101,20 @@ impl fmt::Debug for ExternalId {
 /// A field, and what is wrong with it.
 type Problem = (String, Fault);
 
-/// The accounts of all `ClientAccount` objects, in their order, ready to be entered by a one-shot command; or all
-/// that stands in the way.
-pub fn resolve_accounts(manifests: &Manifests) -> Result<Vec<ResolvedAccount>, Vec<ManifestError>> {
+/// The accounts of the `ClientAccount` objects with these ids (all of them, where none is given), in the order of the
+/// manifests, ready to be entered by a one-shot command; or all that stands in the way. What is wrong with the others
+/// is nobody's concern.
+pub fn resolve_accounts(
+    manifests: &Manifests,
+    only: &[AccountId],
+) -> Result<Vec<ResolvedAccount>, Vec<ManifestError>> {
+    let wanted = |manifest: &&Manifest<ClientAccount>| {
+        only.is_empty() || only.iter().any(|id| id.as_str() == manifest.object.spec.account_id)
+    };
     let mut errors = Vec::new();
     let mut accounts: Vec<ResolvedAccount> = Vec::new();
     let mut seen: BTreeMap<AccountId, String> = BTreeMap::new();
-    for manifest in manifests.accounts() {
+    for manifest in manifests.accounts().iter().filter(wanted) {
         match resolve(manifest, manifests.secrets()) {
             Err((path, fault)) => errors.push(manifest.origin.error(path, fault)),
             Ok(account) => {

@@ -91,10 +91,62 @@ fn syntax(error: &serde_saphyr::Error) -> Fault {
             "a value starts with `!`, which makes it a tag; put it in quotes if it is meant as text"
                 .to_owned()
         }
-        other => other.render_with_formatter(&serde_saphyr::UserMessageFormatter),
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            format!("the key `{}` is given twice", clip(key))
+        }
+        other => {
+            let words = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(before, _)| before);
+            remedy(words).unwrap_or(words).to_owned()
+        }
     };
-    let message = message.rsplit_once(" at line ").map_or(message.as_str(), |(before, _)| before);
     Fault::Syntax { message: format!("not YAML: {message}"), line, column }
+}
+
+/// What people probably did, for what the parser says of its own state; the first that fits.
+const REMEDIES: [(&[&str], &str); 12] = [
+    (&["tab ", "tabs "], "a tab stands where YAML wants spaces: indent with spaces"),
+    (
+        &["unclosed quote", "multiline quoted", "unexpected document indicator"],
+        "a quotation mark is opened and not closed: close it on the same line",
+    ),
+    (
+        &["-quoted scalar"],
+        "something follows a closing quotation mark: put the whole value into one pair of quotes",
+    ),
+    (
+        &["quoted scalar"],
+        "a `\\` in double quotes begins an escape that YAML does not know: use single quotes, as for a regex",
+    ),
+    (
+        &["anchor", "alias", "unknown value"],
+        "a value that begins with `*` or `&` refers to another place in the file: put it in quotes if it is text",
+    ),
+    (
+        &["placement of ':'", "flow", "bracket", "',' or"],
+        "a `[` or `{` is not closed, a comma is missing, or a text with `:` needs quotes",
+    ),
+    (
+        &["simple key expected"],
+        "the line is no field: a `:` is missing, or it goes on with the text above and needs indentation",
+    ),
+    (
+        &["mapping values are", "mapping keys are", "simple key", "':'"],
+        "a `:` stands where no field can begin: give the fields of an object the same indentation, and put a text with \
+         `: ` in quotes",
+    ),
+    (
+        &["block mapping", "block collection", "block sequence", "indentation", "indented", "'-'"],
+        "the line is indented unlike its neighbours: align the fields of an object, and the `- ` of a list",
+    ),
+    (&["comment"], "a `#` needs a space before it to begin a comment, and quotes to be text"),
+    (&["unexpected character", "plain scalar"], "a text cannot begin like this: put it in quotes"),
+    (&["directive"], "a line that begins with `%` is no text: put the text in quotes"),
+];
+
+fn remedy(words: &str) -> Option<&'static str> {
+    let said = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    REMEDIES.iter().find(|(signs, _)| said(signs)).map(|(_, remedy)| *remedy)
 }
 
 /// Any value, with every key once.

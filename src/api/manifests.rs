@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResourceExt;
 use serde::de::DeserializeOwned;
@@ -12,6 +13,7 @@ use tagwarden_core::policy;
 use tagwarden_core::registry::Registry;
 
 use crate::account::ClientAccount;
+use crate::audit::ComplianceAudit;
 use crate::document;
 use crate::error::{Fault, ManifestError};
 use crate::policy::TaggingPolicy;
@@ -28,7 +30,7 @@ pub const MAX_OBJECTS: usize = 10_000;
 pub const MAX_ERRORS: usize = 1000;
 
 /// The kinds that are known, as a message lists them.
-pub(crate) const KINDS: &str = "TaggingPolicy or ClientAccount of `tagwarden.io/v1alpha1`, or Secret of `v1`";
+pub(crate) const KINDS: &str = "TaggingPolicy, ClientAccount or ComplianceAudit of `tagwarden.io/v1alpha1`, or Namespace or Secret of `v1`";
 
 /// Where an object comes from, for messages about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,9 +39,9 @@ pub struct Origin {
     pub file: Arc<str>,
     /// Which document of the file, counted from 1.
     pub document: usize,
-    /// `TaggingPolicy`, `ClientAccount` or `Secret`.
+    /// `TaggingPolicy`, `ClientAccount`, `ComplianceAudit`, `Namespace` or `Secret`.
     pub kind: &'static str,
-    /// The namespace, given or defaulted.
+    /// The namespace, given or defaulted; empty for a `Namespace`.
     pub namespace: String,
     /// The name, unique for its kind and namespace.
     pub name: String,
@@ -106,6 +108,8 @@ pub struct Manifests {
     namespace: String,
     policies: Vec<PolicyManifest>,
     accounts: Vec<Manifest<ClientAccount>>,
+    audits: Vec<Manifest<ComplianceAudit>>,
+    namespaces: Vec<Manifest<Namespace>>,
     secrets: Vec<Manifest<Secret>>,
     seen: BTreeMap<(&'static str, String, String), String>,
 }
@@ -117,6 +121,8 @@ impl Manifests {
             namespace: namespace.to_owned(),
             policies: Vec::new(),
             accounts: Vec::new(),
+            audits: Vec::new(),
+            namespaces: Vec::new(),
             secrets: Vec::new(),
             seen: BTreeMap::new(),
         }
@@ -159,6 +165,16 @@ impl Manifests {
         &self.accounts
     }
 
+    /// The audits, in the order of the files.
+    pub fn audits(&self) -> &[Manifest<ComplianceAudit>] {
+        &self.audits
+    }
+
+    /// The namespaces, in the order of the files.
+    pub fn namespaces(&self) -> &[Manifest<Namespace>] {
+        &self.namespaces
+    }
+
     /// The Secrets, in the order of the files.
     pub fn secrets(&self) -> &[Manifest<Secret>] {
         &self.secrets
@@ -190,6 +206,16 @@ impl Manifests {
             (crate::API_VERSION, "ClientAccount") => {
                 if let Some((origin, object)) = self.object(place, "ClientAccount", &ACCOUNT, document) {
                     self.accounts.push(Manifest { origin, object });
+                }
+            }
+            (crate::API_VERSION, "ComplianceAudit") => {
+                if let Some((origin, object)) = self.object(place, "ComplianceAudit", &AUDIT, document) {
+                    self.audits.push(Manifest { origin, object });
+                }
+            }
+            ("v1", "Namespace") => {
+                if let Some((origin, object)) = self.object(place, "Namespace", &NAMESPACE, document) {
+                    self.namespaces.push(Manifest { origin, object });
                 }
             }
             ("v1", "Secret") => self.secret(place, document),
@@ -241,7 +267,7 @@ impl Manifests {
             }
         };
         let origin = self.origin(place, kind, object.meta())?;
-        object.meta_mut().namespace = Some(origin.namespace.clone());
+        object.meta_mut().namespace = (kind != "Namespace").then(|| origin.namespace.clone());
         Some((origin, object))
     }
 
@@ -289,7 +315,10 @@ impl Manifests {
             file: Arc::clone(place.file),
             document: place.document,
             kind,
-            namespace: metadata.namespace.clone().unwrap_or_else(|| self.namespace.clone()),
+            namespace: match kind {
+                "Namespace" => String::new(),
+                _ => metadata.namespace.clone().unwrap_or_else(|| self.namespace.clone()),
+            },
             name: metadata.name.clone().unwrap_or_default(),
         };
         if self.seen.len() >= MAX_OBJECTS {
@@ -356,6 +385,17 @@ fn label(kind: &str, document: &Value) -> String {
 
 static POLICY: LazyLock<Schema> = LazyLock::new(object_schema::<TaggingPolicy>);
 static ACCOUNT: LazyLock<Schema> = LazyLock::new(object_schema::<ClientAccount>);
+static AUDIT: LazyLock<Schema> = LazyLock::new(object_schema::<ComplianceAudit>);
+static NAMESPACE: LazyLock<Schema> = LazyLock::new(|| {
+    let fields = [
+        ("apiVersion", Schema::text(253, None, "")),
+        ("kind", Schema::text(63, None, "")),
+        ("metadata", metadata()),
+        ("spec", Schema::anything()),
+        ("status", Schema::anything()),
+    ];
+    Schema::fields(fields, &["metadata"])
+});
 static SECRET: LazyLock<Schema> = LazyLock::new(|| {
     let fields = [
         ("apiVersion", Schema::text(253, None, "")),
@@ -379,6 +419,8 @@ fn object_schema<T: CustomResourceExt>() -> Schema {
         ("kind", Schema::text(63, None, "")),
         ("metadata", metadata()),
         ("spec", spec.map_or_else(Schema::anything, Schema::new)),
+        // Only servers write it; it is there in what `kubectl get -o yaml` prints.
+        ("status", Schema::anything()),
     ];
     Schema::fields(fields, &["metadata", "spec"])
 }

@@ -63,7 +63,7 @@ fn every_mistake_is_said_with_its_place() {
                 let policies =
                     manifests.policies().iter().filter_map(|policy| policy.compile(&registry).err());
                 policies
-                    .chain(resolve_accounts(&manifests).err())
+                    .chain(resolve_accounts(&manifests, &[]).err())
                     .flat_map(|errors| messages(&errors))
                     .collect()
             }
@@ -192,9 +192,30 @@ fn what_stands_in_a_secret_is_never_told() {
 }
 
 #[test]
+fn an_account_that_is_not_asked_for_stands_in_nobodys_way() {
+    let account = |id: &str, mode: &str| {
+        format!(
+            "{{apiVersion: tagwarden.io/v1alpha1, kind: ClientAccount, metadata: {{name: a{id}}}, spec: {{accountId: \"{id}\", \
+             auth: {{roleArn: 'arn:aws:iam::{id}:role/tagwarden', externalId: {{mode: {mode}}}}}}}}}\n"
+        )
+    };
+    let (one, other) = ("111122223333", "444455556666");
+    let text = [account(one, "None"), account(other, "Generated")].join("---\n");
+    let manifests = read("accounts.yaml", &text).unwrap();
+    let resolved = |ids: &[&str]| {
+        let only: Vec<_> = ids.iter().map(|id| id.parse().unwrap()).collect();
+        resolve_accounts(&manifests, &only).map(|accounts| accounts.len()).map_err(|errors| errors.len())
+    };
+    assert_eq!(resolved(&[one]), Ok(1));
+    assert_eq!(resolved(&[other]), Err(1));
+    assert_eq!(resolved(&[]), Err(1));
+    assert_eq!(resolved(&["777788889999"]), Ok(0));
+}
+
+#[test]
 fn an_external_id_is_found_and_never_printed() {
     let text = std::fs::read_to_string(format!("{CASES}/accounts.yaml")).unwrap();
-    let accounts = resolve_accounts(&read("accounts.yaml", &text).unwrap()).unwrap();
+    let accounts = resolve_accounts(&read("accounts.yaml", &text).unwrap(), &[]).unwrap();
     let ids: Vec<Option<&str>> = accounts
         .iter()
         .map(|account| match &account.access {
@@ -406,7 +427,7 @@ proptest! {
     ) {
         let mut manifests = Manifests::new("default");
         let _ = manifests.read("a.yaml", parts.concat().as_bytes());
-        let _ = resolve_accounts(&manifests);
+        let _ = resolve_accounts(&manifests, &[]);
     }
 
     /// Values in every place of a valid manifest: refused or taken, never a panic, and never a second opinion of

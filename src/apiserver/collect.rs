@@ -12,6 +12,9 @@ use crate::store::{Before, Key};
 /// How often orphans are looked for when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(30);
 
+/// How long to wait for more once it has rung: a look goes over all that is owned.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// Orphans handled in one go.
 const BATCH: i64 = 500;
 
@@ -24,6 +27,7 @@ pub(crate) async fn run(api: &Api) {
             Ok(true) => {}
             Ok(false) => {
                 let _ = tokio::time::timeout(INTERVAL, api.tail.collect().notified()).await;
+                tokio::time::sleep(GATHER).await;
             }
             Err(error) => {
                 tracing::debug!(%error, "nothing is collected right now");

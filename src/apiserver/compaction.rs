@@ -28,7 +28,7 @@ pub(crate) async fn run(api: &Api) {
     }
 }
 
-async fn once(api: &Api) -> Result<(), ApiError> {
+pub(crate) async fn once(api: &Api) -> Result<(), ApiError> {
     expire_events(api, ago(api.options.event_age)).await?;
     api.store.compact(ago(api.options.log_age), i64::from(api.options.log_rows)).await?;
     Ok(())

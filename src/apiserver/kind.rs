@@ -8,7 +8,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Value, json};
 
-use crate::schema::{Schema, SchemaError, builtin};
+use crate::schema::{Schema, SchemaError, builtin, builtin_rules};
 use crate::status::{ApiError, Cause};
 use crate::syntax;
 use crate::table::Path;
@@ -166,58 +166,87 @@ impl Kind {
 
     /// What can be done with its objects, as discovery tells.
     pub fn verbs(&self) -> &'static [&'static str] {
-        &["create", "delete", "get", "list", "patch", "update", "watch"]
+        const ALL: [&str; 8] =
+            ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        const ONE_BY_ONE: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
+        // Whoever deletes all namespaces has to name them.
+        if self.rows == Rows::Namespace { &ONE_BY_ONE } else { &ALL }
     }
 
     /// The first half of admission, for a body that was just read: it is an object of this kind (400 or 422
     /// otherwise), unknown fields are pruned (and warned about or refused, as asked), nulls dropped, defaults filled
     /// in, metadata brought to its shape. Returns the warnings.
     pub fn decode(&self, object: &mut Value, unknown: FieldValidation) -> Result<Vec<String>, ApiError> {
-        let (warnings, unknown) = (self.shape(object)?, unknown);
+        let warnings = self.shape(object).map_err(|misfit| self.refuse(object, misfit))?;
         match unknown {
             FieldValidation::Ignore => Ok(Vec::new()),
-            FieldValidation::Warn => Ok(warnings),
-            FieldValidation::Strict if warnings.is_empty() => Ok(warnings),
-            FieldValidation::Strict => Err(ApiError::bad_request(format!(
-                "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
-                self.kind,
-                self.version,
-                self.kind,
-                warnings.join(", ")
-            ))),
+            FieldValidation::Strict if !warnings.is_empty() => Err(self.unreadable(&strict(&warnings))),
+            FieldValidation::Warn | FieldValidation::Strict => Ok(warnings),
         }
     }
 
-    /// As [`Kind::decode`], for what a patch made of an object: there unknown fields are the patch's fault, 422.
+    /// As [`Kind::decode`], for what a patch made of an object: what is wrong is the patch's fault, 422.
     pub fn decode_patched(
         &self,
         object: &mut Value,
         unknown: FieldValidation,
     ) -> Result<Vec<String>, ApiError> {
-        let before = if unknown == FieldValidation::Strict { object.clone() } else { Value::Null };
-        let warnings = self.shape(object)?;
-        if unknown != FieldValidation::Strict || warnings.is_empty() {
-            return Ok(if unknown == FieldValidation::Ignore { Vec::new() } else { warnings });
+        let patched = object.clone();
+        let warnings = match self.shape(object) {
+            Ok(warnings) => warnings,
+            Err(Misfit::Unreadable(why)) => return Err(ApiError::invalid_patch(&patched, &why)),
+            Err(misfit) => return Err(self.refuse(object, misfit)),
+        };
+        match unknown {
+            FieldValidation::Ignore => Ok(Vec::new()),
+            FieldValidation::Strict if !warnings.is_empty() => {
+                Err(ApiError::invalid_patch(&patched, &strict(&warnings)))
+            }
+            FieldValidation::Warn | FieldValidation::Strict => Ok(warnings),
         }
-        let detail = format!("strict decoding error: {}", warnings.join(", "));
-        let cause = Cause::invalid("patch", &json!(before.to_string()), detail);
-        Err(ApiError::invalid(self, "", vec![cause]))
     }
 
-    fn shape(&self, object: &mut Value) -> Result<Vec<String>, ApiError> {
+    fn shape(&self, object: &mut Value) -> Result<Vec<String>, Misfit> {
         self.check_type(object)?;
-        let mut unknown = syntax::shape(object)?;
-        builtin::prepare(self, object)?;
+        let mut unknown = syntax::shape(object).map_err(Misfit::Unreadable)?;
+        builtin_rules::prepare(self, object).map_err(Misfit::Unreadable)?;
+        builtin_rules::check_types(self, object).map_err(Misfit::Unreadable)?;
         unknown.extend(self.schema.prune(object));
         self.schema.default(object);
         Ok(unknown.iter().map(|path| format!("unknown field \"{path}\"")).collect())
     }
 
+    fn refuse(&self, object: &Value, misfit: Misfit) -> ApiError {
+        match misfit {
+            Misfit::Unreadable(why) => self.unreadable(&why),
+            Misfit::Version(found) => ApiError::bad_request(format!(
+                "the API version in the data ({found}) does not match the expected API version ({})",
+                self.api_version()
+            )),
+            Misfit::Kind(found) if self.custom => {
+                let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                let cause = Cause::invalid("kind", &json!(found), format!("must be {}", self.kind));
+                ApiError::invalid_of(&self.group, &found, name, vec![cause])
+            }
+            Misfit::Kind(found) => ApiError::bad_request(format!(
+                "{found} in version \"{}\" cannot be handled as a {}: it is another kind",
+                self.version, self.kind
+            )),
+        }
+    }
+
+    fn unreadable(&self, why: &str) -> ApiError {
+        ApiError::bad_request(format!(
+            "{} in version \"{}\" cannot be handled as a {}: {why}",
+            self.kind, self.version, self.kind
+        ))
+    }
+
     /// Whether the object says that it is of this kind. Built-in ones need not say.
-    fn check_type(&self, object: &mut Value) -> Result<(), ApiError> {
+    fn check_type(&self, object: &mut Value) -> Result<(), Misfit> {
         let Some(fields) = object.as_object_mut() else {
-            return Err(ApiError::bad_request(
-                "couldn't get version/kind; json parse error: the body is not an object",
+            return Err(Misfit::Unreadable(
+                "couldn't get version/kind; json parse error: the body is not an object".to_owned(),
             ));
         };
         if !self.custom {
@@ -227,20 +256,12 @@ impl Kind {
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         if kind.is_empty() {
-            return Err(ApiError::bad_request("Object 'Kind' is missing in the body"));
+            return Err(Misfit::Unreadable("Object 'Kind' is missing in the body".to_owned()));
         }
         if api_version != self.api_version() {
-            return Err(ApiError::bad_request(format!(
-                "the API version in the data ({api_version}) does not match the expected API version ({})",
-                self.api_version()
-            )));
+            return Err(Misfit::Version(api_version));
         }
-        if kind == self.kind {
-            return Ok(());
-        }
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-        let cause = Cause::invalid("kind", &json!(kind), format!("must be {}", self.kind));
-        Err(ApiError::invalid(self, name, vec![cause]))
+        if kind == self.kind { Ok(()) } else { Err(Misfit::Kind(kind)) }
     }
 
     /// The second half, for the object as it would be stored: metadata, schema, rules; 422 with all causes. `old`
@@ -250,14 +271,28 @@ impl Kind {
             None => syntax::metadata(self, new),
             Some(old) => syntax::metadata_update(self, new, old),
         };
-        causes.extend(self.schema.validate(new, old));
-        causes.extend(builtin::validate(self, new, old));
+        causes = self.schema.validate_after(causes, new, old);
+        causes.extend(builtin_rules::validate(self, new, old));
         if causes.is_empty() {
             return Ok(());
         }
         let name = new.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         Err(ApiError::invalid(self, name, causes))
     }
+}
+
+/// Why a body is no object of a kind.
+enum Misfit {
+    /// It cannot be read as one.
+    Unreadable(String),
+    /// It says another version.
+    Version(String),
+    /// It says another kind.
+    Kind(String),
+}
+
+fn strict(warnings: &[String]) -> String {
+    format!("strict decoding error: {}", warnings.join(", "))
 }
 
 fn column(column: &CustomResourceColumnDefinition) -> Result<Column, SchemaError> {
@@ -338,3 +373,7 @@ impl Kinds {
         self.0.iter().filter(move |kind| kind.seen_by(face))
     }
 }
+
+#[cfg(test)]
+#[path = "kind_tests.rs"]
+pub(crate) mod tests;

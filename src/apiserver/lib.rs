@@ -8,6 +8,7 @@ mod collect;
 mod compaction;
 pub mod continue_token;
 pub mod discovery;
+pub mod http;
 pub mod identity;
 mod jsonpath;
 pub mod kind;

@@ -91,8 +91,10 @@ fn operations(body: &[u8]) -> Result<json_patch::Patch, ApiError> {
     let mut list: Vec<Value> = serde_json::from_slice(body).map_err(refused)?;
     if list.len() > MAX_OPERATIONS {
         let mut error = ApiError::too_large(MAX_OPERATIONS);
-        error.message =
-            format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", list.len());
+        error.message = format!(
+            "Request entity too large: The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            list.len()
+        );
         return Err(error);
     }
     // A test for nothing may leave the value out.
@@ -101,21 +103,22 @@ fn operations(body: &[u8]) -> Result<json_patch::Patch, ApiError> {
             operation.entry("value").or_insert(Value::Null);
         }
     }
-    serde_json::from_value(Value::Array(list)).map_err(refused)
+    serde_json::from_value(Value::Array(list)).map_err(|error| rejected(&error))
+}
+
+fn rejected(why: &dyn std::fmt::Display) -> ApiError {
+    ApiError::unprocessable(format!("the server rejected our request due to an error in our request: {why}"))
 }
 
 fn apply_all(object: &mut Value, operations: &[PatchOperation]) -> Result<(), ApiError> {
     let mut copied = 0;
     for operation in operations {
-        if !allow(object, operation, &mut copied)? {
+        if !allow(object, operation, &mut copied)? || put_missing(object, operation) {
             continue;
         }
         patch_unsafe(object, std::slice::from_ref(operation)).map_err(|error| {
-            ApiError::unprocessable(format!(
-                "the server rejected our request due to an error in our request: \"{}\": {}",
-                crate::status::quote(&json!(operation.path().as_str())).trim_matches('"'),
-                error.kind
-            ))
+            let path = crate::status::quote(&json!(operation.path().as_str()));
+            rejected(&format!("{path}: {}", error.kind))
         })?;
     }
     Ok(())
@@ -154,6 +157,19 @@ fn allow(object: &Value, operation: &PatchOperation, copied: &mut usize) -> Resu
         PatchOperation::Remove(_) => {}
     }
     Ok(true)
+}
+
+/// Kubernetes replaces a field that is not there, where RFC 6902 would refuse; whether that was done.
+fn put_missing(object: &mut Value, operation: &PatchOperation) -> bool {
+    let PatchOperation::Replace(replace) = operation else { return false };
+    let Some((parent, last)) = replace.path.split_back() else { return false };
+    match object.pointer_mut(parent.as_str()) {
+        Some(Value::Object(fields)) => {
+            fields.insert(last.decoded().into_owned(), replace.value.clone());
+            true
+        }
+        _ => false,
+    }
 }
 
 /// How deep a value nests. Values here are never deeper than what the JSON reader or [`MAX_DEPTH`] lets through.

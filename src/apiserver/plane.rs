@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::kind::Kinds;
 use crate::rest::{self, Api};
 use crate::schema::SchemaError;
+use crate::status::ApiError;
 use crate::store::tail::Tail;
 use crate::store::{Closed, Location, NotReady, Store};
 use crate::{collect, compaction, revalidate};
@@ -35,7 +36,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What serves a controller well: history of ten minutes, events of an hour. `namespace` and `default` exist.
+    /// What serves a controller well: history of five minutes, events of an hour. `namespace` and `default` exist.
     pub fn new(namespace: &str) -> Self {
         let mut namespaces = vec!["default".to_owned()];
         if namespace != "default" {
@@ -43,12 +44,12 @@ impl Options {
         }
         Self {
             namespaces,
-            log_age: Duration::from_secs(600),
-            log_rows: 50_000,
-            event_age: Duration::from_secs(3600),
+            log_age: Duration::from_mins(5),
+            log_rows: 20_000,
+            event_age: Duration::from_hours(1),
             event_count: 5_000,
             watches_per_client: 500,
-            bookmark_interval: Duration::from_secs(60),
+            bookmark_interval: Duration::from_mins(1),
         }
     }
 }
@@ -72,7 +73,7 @@ pub enum OpenError {
 /// The embedded control plane. Cheap to clone; it ends with [`shutdown`](Self::shutdown).
 #[derive(Clone, Debug)]
 pub struct ControlPlane {
-    api: Arc<Api>,
+    pub(crate) api: Arc<Api>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -81,7 +82,7 @@ pub struct ControlPlane {
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 impl ControlPlane {
-    /// Serves these definitions, and Namespaces, Events, Leases, ConfigMaps and Secrets, out of this store.
+    /// Serves these definitions, and Namespaces, Events, Leases, `ConfigMaps` and Secrets, out of this store.
     ///
     /// A database that does not answer is no error: requests are refused with 503 until it does, for as long as it
     /// takes, and [`ready`](Self::ready) says so.
@@ -106,41 +107,53 @@ impl ControlPlane {
         let tail = Tail::new(store.clone());
         let api = Arc::new(Api::new(store, tail, kinds, options, stop.clone()));
         let plane = Self { api, tasks: TaskTracker::new(), stop };
-        if prepared {
-            plane.first_steps().await;
-        }
-        plane.start(prepared);
+        let settled = prepared && plane.settle_in().await.is_ok();
+        plane.start(prepared, settled);
         Ok(plane)
     }
 
-    /// What must be there before the first request, and what is late by a moment only.
-    async fn first_steps(&self) {
+    /// What must be there before anything else.
+    async fn settle_in(&self) -> Result<(), ApiError> {
         self.api.tail.catch_up().await;
-        if let Err(error) = rest::namespace::ensure(&self.api).await {
-            tracing::warn!(%error, "the first namespaces could not be created yet");
-        }
-        revalidate::run(&self.api).await;
+        rest::namespace::ensure(&self.api).await?;
+        revalidate::run(&self.api).await
     }
 
-    fn start(&self, prepared: bool) {
+    fn start(&self, prepared: bool, settled: bool) {
         let plane = self.clone();
         self.tasks.spawn(async move {
             let work = async {
                 if !prepared {
                     plane.prepare_until_done().await;
-                    plane.first_steps().await;
                 }
+                let settling = async {
+                    if !settled {
+                        plane.settle_in_until_done().await;
+                    }
+                };
                 tokio::join!(
                     plane.api.tail.follow(),
+                    settling,
                     collect::run(&plane.api),
                     compaction::run(&plane.api),
                     rest::namespace::empty_terminating(&plane.api),
                 );
             };
             // Every one of these can be stopped anywhere: what is half done is found again.
-            plane.stop.run_until_cancelled(work).await;
+            Box::pin(plane.stop.run_until_cancelled(work)).await;
         });
         self.tasks.close();
+    }
+
+    async fn settle_in_until_done(&self) {
+        loop {
+            self.api.store.health().wait().await;
+            match self.settle_in().await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "the control plane could not be set up yet"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 
     async fn prepare_until_done(&self) {

@@ -17,12 +17,11 @@ const CHUNK: i64 = 200;
 const MAX_MESSAGE: usize = 1_000;
 
 /// Looks at all kinds whose schema has changed since their objects were last looked at.
-pub(crate) async fn run(api: &Api) {
+pub(crate) async fn run(api: &Api) -> Result<(), ApiError> {
     for kind in api.kinds.seen_by(Face::InProcess).filter(|kind| kind.custom) {
-        if let Err(error) = kind_if_changed(api, kind).await {
-            tracing::warn!(kind = kind.kind, %error, "stored objects could not be checked against the schema");
-        }
+        kind_if_changed(api, kind).await?;
     }
+    Ok(())
 }
 
 async fn kind_if_changed(api: &Api, kind: &Kind) -> Result<(), ApiError> {

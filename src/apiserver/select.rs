@@ -53,21 +53,23 @@ impl LabelSelector {
         if parser.peek() == &Token::End {
             return Ok(Self(requirements));
         }
+        if !matches!(parser.peek(), Token::Word(_) | Token::Not) {
+            let found = parser.peek().text();
+            let message = format!("found '{found}', expected: !, identifier, or 'end of string'");
+            return Err(ApiError::bad_request(message));
+        }
         loop {
             requirements.push(parser.requirement().map_err(refused)?);
             if requirements.len() > MAX_REQUIREMENTS {
                 return Err(refused(format!("more than {MAX_REQUIREMENTS} requirements")));
             }
-            match parser.next() {
-                Token::End => return Ok(Self(requirements)),
-                Token::Comma => {}
-                other => {
-                    return Err(refused(format!(
-                        "found '{}', expected: ',' or 'end of string'",
-                        other.text()
-                    )));
-                }
-            }
+            let expected = match (parser.next(), parser.peek()) {
+                (Token::End, _) => return Ok(Self(requirements)),
+                (Token::Comma, Token::Word(_) | Token::Not) => continue,
+                (Token::Comma, other) => format!("found '{}', expected: identifier after ','", other.text()),
+                (other, _) => format!("found '{}', expected: ',' or 'end of string'", other.text()),
+            };
+            return Err(ApiError::bad_request(expected));
         }
     }
 
@@ -305,8 +307,7 @@ impl FieldSelector {
                 ))
             })?;
             let value = unescape(value)?;
-            let path = field_path(kind, name)
-                .ok_or_else(|| ApiError::bad_request(format!("field label not supported: {}", cut(name))))?;
+            let path = field_path(kind, name).ok_or_else(|| unknown_field(kind, name))?;
             fields.push(Field { name: name.to_owned(), path, value, equal });
         }
         Ok(Self(fields))
@@ -335,6 +336,15 @@ impl FieldSelector {
     pub fn matches(&self, object: &Value) -> bool {
         self.0.iter().all(|field| (found(object, &field.path) == field.value) == field.equal)
     }
+}
+
+fn unknown_field(kind: &Kind, name: &str) -> ApiError {
+    let name = cut(name);
+    ApiError::bad_request(if kind.custom || !kind.selectable.is_empty() {
+        format!("field label not supported: {name}")
+    } else {
+        format!("{name:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+    })
 }
 
 /// The fields that a kind lets select, and where they are.

@@ -30,6 +30,11 @@ impl Cause {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {}: {}", quote(value), detail.as_ref()))
     }
 
+    /// A value that is not allowed and too large to be quoted.
+    pub fn invalid_whole(field: impl Into<String>, detail: impl AsRef<str>) -> Self {
+        Self::new("FieldValueInvalid", field, format!("Invalid value: {}", detail.as_ref()))
+    }
+
     /// A value of the wrong type.
     pub fn type_invalid(field: impl Into<String>, value: &Value, detail: impl AsRef<str>) -> Self {
         let message = format!("Invalid value: {}: {}", quote(value), detail.as_ref());
@@ -169,22 +174,38 @@ impl ApiError {
     }
 
     /// 422: the object breaks these rules. Causes past [`MAX_CAUSES`] are cut.
-    pub fn invalid(kind: &Kind, name: &str, mut causes: Vec<Cause>) -> Self {
+    pub fn invalid(kind: &Kind, name: &str, causes: Vec<Cause>) -> Self {
+        // Both faces of an event are one to the server, which has no group.
+        let group = if kind.kind == "Event" { "" } else { &kind.group };
+        Self::invalid_of(group, &kind.kind, name, causes)
+    }
+
+    /// As [`ApiError::invalid`], for an object that says it is of another kind.
+    pub fn invalid_of(group: &str, kind: &str, name: &str, mut causes: Vec<Cause>) -> Self {
         causes.truncate(MAX_CAUSES);
-        let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
-        let message = format!("{}{group} \"{name}\" is invalid{}", kind.kind, told(&causes));
-        let mut error = Self::about(422, "Invalid", message, kind, name);
-        error.details.kind.clone_from(&kind.kind);
-        error.details.causes = causes;
+        let dot = if group.is_empty() { "" } else { "." };
+        let message = format!("{kind}{dot}{group} \"{name}\" is invalid{}", told(&causes));
+        let mut error = Self::plain(422, "Invalid", message);
+        *error.details = Details {
+            name: name.to_owned(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            causes,
+            ..Details::default()
+        };
         error
     }
 
     /// 422: the options of a request are wrong; `kind` is theirs, like `CreateOptions`.
     pub fn invalid_options(kind: &str, causes: Vec<Cause>) -> Self {
-        let message = format!("{kind}.meta.k8s.io \"\" is invalid{}", told(&causes));
-        let mut error = Self::plain(422, "Invalid", message);
-        *error.details =
-            Details { group: "meta.k8s.io".to_owned(), kind: kind.to_owned(), causes, ..Details::default() };
+        Self::invalid_of("meta.k8s.io", kind, "", causes)
+    }
+
+    /// 422: what a patch makes of an object is none.
+    pub fn invalid_patch(patched: &Value, why: &str) -> Self {
+        let causes = vec![Cause::invalid("patch", &Value::from(patched.to_string()), why)];
+        let mut error = Self::plain(422, "Invalid", format!(" \"\" is invalid{}", told(&causes)));
+        error.details.causes = causes;
         error
     }
 

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use crate::kind::{Kind, Rows};
-use crate::status::{ApiError, Cause};
+use crate::status::Cause;
 
 const MAX_LABEL: usize = 63;
 const MAX_NAME: usize = 253;
@@ -37,16 +37,15 @@ const FIELDS: [&str; 15] = [
     "uid",
 ];
 
-/// Brings metadata to its shape: types are right (400 otherwise), empty parts and `managedFields` (which are not
+/// Brings metadata to its shape: types are right (otherwise it says what is wrong), empty parts and `managedFields` (which are not
 /// kept here) are gone. Returns the paths of unknown fields, which are gone too.
-pub fn shape(object: &mut Value) -> Result<Vec<String>, ApiError> {
+pub fn shape(object: &mut Value) -> Result<Vec<String>, String> {
     let Some(fields) = object.as_object_mut() else { return Ok(Vec::new()) };
     let metadata = match fields.remove("metadata") {
         None | Some(Value::Null) => json!({}),
         Some(metadata) => metadata,
     };
-    let wrong =
-        |why: &dyn std::fmt::Display| ApiError::bad_request(format!("metadata cannot be read: {why}"));
+    let wrong = |why: &dyn std::fmt::Display| format!("metadata cannot be read: {why}");
     let Value::Object(found) = &metadata else { return Err(wrong(&"it has to be an object")) };
     let unknown = found.keys().filter(|name| !FIELDS.contains(&name.as_str()));
     let unknown = unknown.map(|name| format!("metadata.{name}")).take(64).collect();
@@ -232,12 +231,16 @@ pub fn generated_name(base: &str, tail: &str) -> String {
     format!("{}{tail}", &base[..end.unwrap_or(0)])
 }
 
-/// A base of names may end in a dash; what it stands for does not.
+/// A base of names may end in a dash. What is looked at instead is as short as what the API server looks at, which
+/// leaves out the character before the dash as well.
 fn masked(base: &str) -> String {
-    match base.strip_suffix('-') {
-        Some(start) if !start.is_empty() => format!("{start}a"),
-        _ => base.to_owned(),
+    let mut masked = base.to_owned();
+    if masked.chars().count() > 1 && masked.ends_with('-') {
+        masked.pop();
+        masked.pop();
+        masked.push('a');
     }
+    masked
 }
 
 fn regex_message(what: &str, examples: &[&str], regex: &str) -> String {
@@ -368,3 +371,7 @@ pub(crate) fn data_key(text: &str) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+#[path = "syntax_tests.rs"]
+mod tests;

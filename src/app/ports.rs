@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::Gap;
 use tagwarden_core::listing::Listing;
+use tagwarden_core::registry::TypeId;
 use tagwarden_core::report::{ScanReport, ViolationRow};
 use tagwarden_core::resource::Resource;
 use tokio::sync::mpsc;
@@ -79,9 +80,18 @@ pub struct Traffic {
 pub struct ListError {
     /// How it shows in the coverage.
     pub gap: Gap,
+    /// The types that it is about; `None` for all of the listing.
+    pub types: Option<Vec<TypeId>>,
     /// Whether starting the listing over can help (a page token or credentials that expired on the way; the
     /// session has already dropped what expired).
     pub restart: bool,
+}
+
+impl ListError {
+    /// Whether the coverage of this type suffers from it.
+    pub fn is_about(&self, type_id: TypeId) -> bool {
+        self.types.as_ref().is_none_or(|types| types.contains(&type_id))
+    }
 }
 
 /// Where a listing puts its pages. Sending waits while the pages before are being judged.
@@ -97,6 +107,12 @@ pub trait Inventory: Send + Sync + 'static {
 
     /// What was sent so far, over all accounts.
     fn traffic(&self) -> Traffic;
+
+    /// [`Traffic::throttled`] alone. It is asked for after every page: an inventory with much traffic has a way to tell it
+    /// without making a table of all requests.
+    fn throttled(&self) -> u64 {
+        self.traffic().throttled
+    }
 }
 
 /// One account, entered.

@@ -19,6 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::inventory::AwsError;
+use crate::lean::lean;
 use crate::whole::{Document, whole_or_error};
 
 /// More certificates than any real bundle has (public ones hold about 150), in bytes.
@@ -76,7 +77,7 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, AwsError> {
     Ok(bytes)
 }
 
-/// Makes sure of the end of every answer; see [`crate::whole`].
+/// Makes sure of the end of every answer ([`crate::whole`]), and shortens the long ones ([`crate::lean`]).
 #[derive(Debug)]
 struct WholeAnswers {
     inner: SharedHttpClient,
@@ -117,9 +118,10 @@ fn guarded(response: HttpResponse) -> HttpResponse {
     let refusal = !response.status().is_success();
     let document = response.headers().get("content-type").and_then(Document::of);
     match document {
-        Some(document) if !no_content => {
-            response.map(|body: SdkBody| whole_or_error(body, document, refusal))
-        }
+        Some(document) if !no_content => response.map(|body: SdkBody| {
+            let whole = whole_or_error(body, document, refusal);
+            if document == Document::Xml { lean(whole) } else { whole }
+        }),
         _ => response,
     }
 }

@@ -143,4 +143,8 @@ impl Inventory for AwsInventory {
     fn traffic(&self) -> Traffic {
         self.shared.counter.traffic()
     }
+
+    fn throttled(&self) -> u64 {
+        self.shared.counter.throttled()
+    }
 }

@@ -11,6 +11,7 @@
 mod client;
 mod http;
 mod inventory;
+mod lean;
 mod limits;
 mod list;
 mod refusal;

@@ -117,7 +117,7 @@ async fn refusals_become_gaps() {
         assert_eq!((error.gap.state, error.restart), (state, restart), "{code}");
         assert!(error.gap.cause.contains("ec2:DescribeVolumes"), "{}", error.gap.cause);
         assert_eq!(stub.count("DescribeVolumes"), attempts, "{code}");
-        assert_eq!(shared.counter.traffic().throttled > 0, state == CellState::Throttled, "{code}");
+        assert_eq!(shared.counter.throttled() > 0, state == CellState::Throttled, "{code}");
     }
 }
 
@@ -388,6 +388,41 @@ async fn services_are_described_ten_at_a_time_with_their_tags() {
 }
 
 #[tokio::test]
+async fn a_cluster_that_was_deleted_meanwhile_takes_only_its_services_along() {
+    for gone_at in ["ListServices", "DescribeServices"] {
+        let stub = Stub::start(move |asked| {
+            let cluster = if asked.body.contains("cluster/gone") { "gone" } else { "main" };
+            if asked.action == gone_at && cluster == "gone" {
+                return Some(json_error(400, "ClusterNotFoundException"));
+            }
+            let arn = |what: &str| format!("arn:aws:ecs:eu-west-1:111111111111:{what}");
+            match &*asked.action {
+                "ListClusters" => Some(json(format!(
+                    r#"{{"clusterArns":["{}","{}"]}}"#,
+                    arn("cluster/gone"),
+                    arn("cluster/main")
+                ))),
+                "ListServices" => {
+                    let service = arn(&format!("service/{cluster}/web"));
+                    Some(json(format!(r#"{{"serviceArns":["{service}"]}}"#)))
+                }
+                "DescribeServices" => {
+                    let service = arn(&format!("service/{cluster}/web"));
+                    let service = format!(r#"{{"serviceArn":"{service}","serviceName":"web","tags":[]}}"#);
+                    Some(json(format!(r#"{{"services":[{service}],"failures":[]}}"#)))
+                }
+                _ => None,
+            }
+        })
+        .await;
+        let (found, result) = list(&stub.enter().await, native("ecs:service")).await;
+        result.unwrap();
+        let arns: Vec<_> = found.iter().map(|resource| &*resource.arn).collect();
+        assert_eq!(arns, ["arn:aws:ecs:eu-west-1:111111111111:service/main/web"], "{gone_at}");
+    }
+}
+
+#[tokio::test]
 async fn the_tagging_pass_keeps_what_was_asked_for() {
     let registry = Registry::builtin();
     let stub = Stub::start(|asked| {
@@ -409,6 +444,50 @@ async fn the_tagging_pass_keeps_what_was_asked_for() {
     let (found, result) = list(&session, listing).await;
     result.unwrap();
     assert_eq!(tag_counts(&found), [("once-tagged", Some(0)), ("orders", Some(1))]);
+}
+
+#[tokio::test]
+async fn an_arn_that_a_type_ought_to_know_is_a_gap_of_that_type_alone() {
+    let registry = Registry::builtin();
+    let id = |name: &str| registry.id(name).unwrap();
+    let stub = Stub::start(|asked| {
+        (asked.action == "GetResources").then(|| {
+            let region = "eu-west-1:111111111111";
+            let mappings = [
+                mapping(&format!("arn:aws:eks:{region}:nodegroup/main/workers/0a1b"), OWNER),
+                mapping(&format!("arn:aws:eks:{region}:nodegroup/main/new-form"), OWNER),
+                mapping("arn:aws:eks:eu-west-2:111111111111:nodegroup/main/elsewhere", OWNER),
+                mapping(&format!("arn:aws:codepipeline:{region}:webhook:other-type"), OWNER),
+                mapping(&format!("arn:aws:codepipeline:{region}:release"), OWNER),
+            ];
+            json(format!(r#"{{"ResourceTagMappingList":[{}],"PaginationToken":""}}"#, mappings.join(",")))
+        })
+    })
+    .await;
+    let session = stub.enter().await;
+    let listing = Listing::Tagged(vec![id("eks:nodegroup"), id("codepipeline:pipeline")]);
+    let (found, result) = list(&session, listing).await;
+    assert_eq!(ids(&found), ["workers", "release"]);
+    let error = result.unwrap_err();
+    assert_eq!((error.gap.state, error.restart), (CellState::Failed, false));
+    assert_eq!(error.types, Some(vec![id("eks:nodegroup")]));
+    assert!(
+        error.gap.cause.contains("named 1 ARNs") && error.gap.cause.contains("new-form"),
+        "{}",
+        error.gap.cause
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_arn_at_all_is_a_gap_of_everything_asked_for() {
+    let stub = Stub::start(|asked| {
+        let answer = || json(r#"{"ResourceTagMappingList":[{"ResourceARN":"orders"}],"PaginationToken":""}"#);
+        (asked.action == "GetResources").then(answer)
+    })
+    .await;
+    let id = Registry::builtin().id("dynamodb:table").unwrap();
+    let error = list(&stub.enter().await, Listing::Tagged(vec![id])).await.1.unwrap_err();
+    assert!(error.is_about(id) && error.gap.cause.contains("`orders`"), "{}", error.gap.cause);
 }
 
 #[tokio::test]

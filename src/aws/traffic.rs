@@ -27,6 +27,11 @@ impl Counter {
         self.lock().clone()
     }
 
+    /// The answers that were refusals by a rate limit so far.
+    pub(crate) fn throttled(&self) -> u64 {
+        self.lock().throttled
+    }
+
     fn lock(&self) -> MutexGuard<'_, Traffic> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

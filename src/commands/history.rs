@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 
 use serde::Serialize;
-use tagwarden_store::{RunFilter, RunResults, RunSummary, Store};
+use tagwarden_store::{RunFilter, RunResults, RunState, RunSummary, Store};
 
-use super::{Failure, TENANT};
+use super::Failure;
 use crate::cli::{History, ListFormat};
 use crate::render::json::{API_VERSION, Counters};
 use crate::render::table;
@@ -13,7 +13,7 @@ use crate::render::table;
 pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     let store = Store::open(&flags.store).await?;
     let filter = RunFilter { limit: flags.limit as usize, ..RunFilter::default() };
-    let runs = store.runs(TENANT, &filter).await?;
+    let runs = store.runs(&flags.namespace, &filter).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match flags.format {
         ListFormat::Json => {
@@ -29,7 +29,7 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
             writeln!(out, "No runs yet: `tagwarden scan --store …` records one.")?;
         }
         ListFormat::Table => {
-            let header = ["RUN", "POLICY", "STATE", "SCORE", "RESOURCES", "VIOLATING", "GAPS"];
+            let header = ["RUN", "STARTED", "POLICY", "SCOPE", "STATE", "SCORE", "VIOLATING"];
             let mut rows = table::fixed(&header);
             table::numbers(&mut rows, NUMBERS_FROM);
             for run in &runs {
@@ -43,27 +43,51 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
 }
 
 /// The first column that holds numbers.
-const NUMBERS_FROM: usize = 3;
+const NUMBERS_FROM: usize = 5;
 
-/// A hundred columns leave this much for the name of a policy.
-const POLICY_CHARS: usize = 20;
+/// A hundred columns leave this much for the name of a policy, and for the scope.
+const POLICY_CHARS: usize = 9;
+const SCOPE_CHARS: usize = 10;
 
-/// The id of a run says when it began.
 fn row(run: &RunSummary) -> [String; 7] {
     let result = |text: fn(&RunResults) -> String| run.results.as_ref().map_or_else(|| "-".to_owned(), text);
-    let mut policy = table::printable(&run.policy_name);
-    if let Some((end, _)) = policy.char_indices().nth(POLICY_CHARS) {
-        policy.replace_range(end.., "…");
-    }
     [
         table::printable(&run.run_id),
-        policy,
-        run.state.to_string(),
+        // The year stands in the id.
+        run.started_at.strftime("%b %d %H:%M").to_string(),
+        clipped(&run.policy_name, POLICY_CHARS),
+        clipped(&scope(&run.scope), SCOPE_CHARS),
+        state(run),
         result(|results| table::percent(&results.summary)),
-        result(|results| results.summary.resources().to_string()),
         result(|results| results.summary.violating.to_string()),
-        result(|results| if results.complete { "none".into() } else { results.gaps.to_string() }),
     ]
+}
+
+/// How far it is; of a run that succeeded, whether that was everything.
+fn state(run: &RunSummary) -> String {
+    match &run.results {
+        Some(results) if run.state == RunState::Succeeded && results.complete => "complete".to_owned(),
+        Some(results) if run.state == RunState::Succeeded => format!("{} gaps", results.gaps),
+        _ => run.state.to_string(),
+    }
+}
+
+/// How many accounts, regions and types were asked for: `2a 1r 3t`.
+fn scope(scope: &serde_json::Value) -> String {
+    let named = [("accounts", 'a'), ("regions", 'r'), ("resourceTypes", 't')].map(|(field, unit)| {
+        let count = scope[field].as_array().map_or(0, Vec::len);
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    let named: Vec<String> = named.into_iter().flatten().collect();
+    if named.is_empty() { "all".to_owned() } else { named.join(" ") }
+}
+
+fn clipped(text: &str, chars: usize) -> String {
+    let mut text = table::printable(text);
+    if let Some((end, _)) = text.char_indices().nth(chars) {
+        text.replace_range(end.., "…");
+    }
+    text
 }
 
 #[derive(Serialize)]

@@ -1,18 +1,31 @@
 //! The commands: each reads its input, calls a use case, and renders what comes back.
 
+mod config;
+mod crds;
+mod get;
 mod history;
+mod kubeconfig;
 mod policy;
 mod registry;
+mod run;
 mod scan;
+mod token;
 
 pub use scan::TENANT;
+
+use std::io::Write as _;
+use std::net::SocketAddr;
 
 use tagwarden_aws::AwsError;
 use tagwarden_store::StoreError;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Page};
 use crate::input::InputError;
+use crate::plane::PlaneError;
+use crate::reference;
 use crate::render::writer::OutputError;
+use crate::settings::{SettingsError, page};
+use crate::{connection, telemetry};
 
 /// Exit status: bad flags or files.
 pub const USAGE: u8 = 2;
@@ -32,9 +45,39 @@ pub enum Failure {
     /// The set-up of the AWS client.
     #[error(transparent)]
     Aws(#[from] AwsError),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The control plane of the controller.
+    #[error(transparent)]
+    Plane(#[from] PlaneError),
+    /// The API over HTTP.
+    #[error(transparent)]
+    Expose(#[from] tagwarden_apiserver::http::ExposeError),
+    /// An address that cannot be listened at.
+    #[error("{flag}: nothing can be served at {address}")]
+    Listen {
+        flag: &'static str,
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Metrics that contradict each other, which takes a broken build.
+    #[error("the metrics cannot be set up")]
+    Metrics(#[from] prometheus::Error),
+    /// The API of a control plane, or what is asked of it.
+    #[error(transparent)]
+    Connection(#[from] connection::ConnectionError),
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
+    /// A file that cannot be made, or is there already.
+    #[error("`{path}` cannot be created")]
+    Create {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The answer could not be printed.
     #[error("the answer could not be written to standard output")]
     Write(#[from] std::io::Error),
@@ -52,14 +95,38 @@ impl Failure {
 
 /// Runs a command, and returns its exit status.
 pub fn run(arguments: Cli) -> Result<u8, Failure> {
-    let registry = crate::input::registry(arguments.resource_types.as_deref())?;
-    match arguments.command {
-        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry)),
-        Command::Policy(command) => policy::run(&command, &registry),
+    let registry = crate::input::registry(arguments.resource_types());
+    let command = match arguments.command {
+        Command::Run(flags) => return run::run(*flags),
+        command => command,
+    };
+    telemetry::of_command();
+    match command {
+        Command::Run(_) => Ok(0),
+        Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry?)),
+        Command::Policy(command) => policy::run(&command, &registry?),
         Command::History(flags) => runtime()?.block_on(history::run(&flags)),
-        Command::Types(flags) => registry::types(&flags, &registry),
-        Command::IamPolicy(flags) => registry::iam_policy(&flags, &registry),
+        Command::Types(flags) => registry::types(&flags, &*registry?),
+        Command::IamPolicy(flags) => registry::iam_policy(&flags, &*registry?),
+        Command::Config(flags) => config::run(*flags),
+        Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
+        Command::Kubeconfig(flags) => kubeconfig::run(&flags),
+        Command::Crds(flags) => crds::run(&flags),
+        Command::Token(flags) => token::run(&flags),
+        Command::Docs { page } => docs(page),
     }
+}
+
+/// Prints a reference page.
+fn docs(page: Page) -> Result<u8, Failure> {
+    let text = match page {
+        Page::Settings => page::reference(),
+        Page::SettingsFile => page::sample(),
+        Page::Conditions => reference::conditions(),
+        Page::Api => reference::api(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    Ok(0)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

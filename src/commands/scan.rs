@@ -19,7 +19,7 @@ use crate::cli::{Format, Scan};
 use crate::input::{self, Chosen};
 use crate::render::gaps;
 use crate::render::style::{BAD, paint};
-use crate::render::table::printable;
+use crate::render::table::{percent, printable};
 use crate::render::writer::{Output, OutputError, ReportWriter};
 use crate::wire::{self, Recorded};
 
@@ -30,7 +30,7 @@ const PARTIAL: u8 = 4;
 /// Exit status: the score is too low.
 const BELOW: u8 = 1;
 /// Exit status of a second Ctrl-C, which does not wait for anything.
-const ABORTED: i32 = 130;
+pub(super) const ABORTED: i32 = 130;
 
 /// How many reasons are told when nothing could be scanned.
 const GAPS_TOLD: usize = 5;
@@ -85,7 +85,24 @@ pub(super) async fn run(flags: &Scan, registry: Arc<Registry>) -> Result<u8, Fai
     {
         super::warn(&format!("old runs were not forgotten: {error}"));
     }
+    let place = flags.output.as_ref().map(|path| printable(&path.display().to_string()));
+    if let Some(place) = &place {
+        anstream::eprintln!("{place}: {}", in_short(&report));
+    }
+    if cancel.is_cancelled() && !report.complete() {
+        let place = place.map_or_else(|| "the result".to_owned(), |place| format!("`{place}`"));
+        super::warn(&format!("the scan was stopped: {place} is partial; what was not seen is `interrupted`"));
+    }
     Ok(conclude(&report, flags))
+}
+
+/// For those who do not see the result itself.
+fn in_short(report: &ScanReport) -> String {
+    let summary = &report.summary;
+    match summary.resources() {
+        0 => "no resource got a verdict".to_owned(),
+        all => format!("{} compliant, {} of {all} resources violating", percent(summary), summary.violating),
+    }
 }
 
 /// Ends a run that will have no report.
@@ -224,7 +241,7 @@ async fn stop_on_signal(cancel: CancellationToken) {
 }
 
 #[cfg(unix)]
-async fn signal() {
+pub(super) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => tokio::select! {
@@ -236,6 +253,6 @@ async fn signal() {
 }
 
 #[cfg(not(unix))]
-async fn signal() {
+pub(super) async fn signal() {
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -18,10 +18,11 @@ use jiff::Timestamp;
 use crate::account::AccountId;
 use crate::finding::Finding;
 use crate::intern::{Interner, Symbol};
-use crate::policy::{Outcome, Policy, TagSelector, folded, is_reserved};
+use crate::policy::{Outcome, Policy, TagSelector, is_reserved};
 use crate::registry::TypeId;
 use crate::resource::{Resource, Tag, Tags};
 use crate::tally::Verdict;
+use crate::text::folded;
 
 pub use place::Place;
 use place::{Reach, TypeScope};
@@ -30,6 +31,9 @@ use place::{Reach, TypeScope};
 const MAX_TEXTS: usize = 1 << 16;
 /// Bytes of keys or values that are remembered at most.
 const MAX_BYTES: usize = 8 << 20;
+/// Bytes of outcomes that are remembered at most, over all checks: a policy may have thousands of checks, each with
+/// an outcome for every value. Two hundred rules fit with all the values that are remembered.
+const MAX_OUTCOMES: usize = 16 << 20;
 
 /// Judges resources by one policy at one time.
 #[derive(Debug)]
@@ -46,6 +50,8 @@ pub struct Judge {
     values: Interner,
     /// By check, then by value: an [`Outcome`] plus one, or zero while unknown.
     memo: Vec<Vec<u8>>,
+    /// What the memo takes, in bytes.
+    remembered: usize,
     /// By slot: the value of the resource at hand.
     slots: Vec<Symbol>,
     scratch: TagSet,
@@ -67,7 +73,7 @@ struct Lookout {
     slots: HashMap<Arc<str>, u16>,
     slot_count: usize,
     /// Rules by their key without case.
-    by_folded_key: HashMap<String, Vec<u16>>,
+    by_folded_key: HashMap<String, Arc<[u16]>>,
     /// Rules before this one are required tags.
     required: usize,
     selectors: Vec<(u16, TagSelector)>,
@@ -88,7 +94,7 @@ struct KeyFacts {
 #[derive(Debug, Default)]
 struct KeyDetails {
     /// Rules whose key differs from this one in case only.
-    near: Box<[u16]>,
+    near: Option<Arc<[u16]>>,
     /// The forbidden tag that it is.
     forbidden: Option<u16>,
     /// What the naming rules would rather see.
@@ -122,6 +128,7 @@ impl Judge {
             details: Vec::new(),
             values: Interner::default(),
             memo: vec![Vec::new(); policy.rules().len() + lookout.selectors.len()],
+            remembered: 0,
             slots: vec![NONE; lookout.slot_count],
             scratch: TagSet::default(),
             generation: 0,
@@ -274,12 +281,22 @@ impl Judge {
             }
             None => Outcome::NotAllowed,
         };
+        self.remember(check, value, outcome);
+        outcome
+    }
+
+    /// Where there is no room left the outcome is found out again, up to the next resource, which makes room.
+    fn remember(&mut self, check: usize, value: Symbol, outcome: Outcome) {
         let column = &mut self.memo[check];
         if column.len() <= value.index() {
+            if self.remembered >= MAX_OUTCOMES {
+                return;
+            }
+            let before = column.capacity();
             column.resize(value.index() + 1, 0);
+            self.remembered += column.capacity() - before;
         }
         column[value.index()] = outcome.to_remember();
-        outcome
     }
 
     /// The number of a key, about which everything is known from then on.
@@ -307,12 +324,12 @@ impl Judge {
         };
         let forbidden = self.policy.forbidden().iter().position(|tag| tag.key.matches(key));
         let details = KeyDetails {
-            near: near.map(|rules| rules.clone().into()).unwrap_or_default(),
+            near: near.cloned(),
             forbidden: forbidden.and_then(|position| u16::try_from(position).ok()),
             naming: self.policy.naming().and_then(|naming| naming.key_breach(key)).cloned(),
         };
         facts.flags = [
-            (!details.near.is_empty(), NEAR),
+            (details.near.is_some(), NEAR),
             (details.forbidden.is_some(), FORBIDDEN),
             (details.naming.is_some(), MISNAMED),
         ]
@@ -325,12 +342,14 @@ impl Judge {
     /// Forgets everything once it is too much. Only between resources.
     fn make_room(&mut self) {
         let full = |texts: &Interner| texts.len() >= MAX_TEXTS || texts.bytes() >= MAX_BYTES;
-        if full(&self.keys) || full(&self.values) {
+        if full(&self.keys) || full(&self.values) || self.remembered >= MAX_OUTCOMES {
             self.keys.clear();
             self.facts.clear();
             self.details.clear();
             self.values.clear();
-            self.memo.iter_mut().for_each(Vec::clear);
+            // Not only emptied: what another mix of values needs next would come on top.
+            self.memo.fill_with(Vec::new);
+            self.remembered = 0;
             self.generation += 1;
         }
     }
@@ -347,10 +366,12 @@ impl Lookout {
             of_rules: Vec::new(),
             of_exemptions: Vec::new(),
         };
+        let mut by_folded_key: HashMap<String, Vec<u16>> = HashMap::new();
         for (position, rule) in (0_u16..).zip(policy.rules()) {
             lookout.slots.insert(Arc::clone(rule.key()), position);
-            lookout.by_folded_key.entry(folded(rule.key())).or_default().push(position);
+            by_folded_key.entry(folded(rule.key())).or_default().push(position);
         }
+        lookout.by_folded_key = by_folded_key.into_iter().map(|(key, rules)| (key, rules.into())).collect();
         for rule in policy.rules() {
             let range = lookout.watch(&rule.scope().tags);
             lookout.of_rules.push(range);

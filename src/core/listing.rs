@@ -1,5 +1,6 @@
 //! Which listings a set of types needs: choosing is separate from doing.
 
+use crate::arn::Arn;
 use crate::registry::{ListedBy, Registry, TypeId};
 
 /// One stream of pages to ask for.
@@ -67,9 +68,54 @@ pub fn tagging_filters<'a>(registry: &'a Registry, types: &[TypeId]) -> Vec<&'a 
     filters
 }
 
+/// The types among these that an ARN seems to be of, although none of their shapes fits it: their filter is
+/// `service:type`, and the ARN begins like that.
+///
+/// None where only a part of a known resource is named (a consumer of a stream), and none for what AWS owns.
+/// Filters by service alone let in so much else that an unknown shape says nothing about their types.
+pub fn types_of_unknown_shape(registry: &Registry, types: &[TypeId], arn: &Arn<'_>) -> Vec<TypeId> {
+    let owned = arn.account.is_empty() || arn.account.bytes().all(|byte| byte.is_ascii_digit());
+    let known = |resource| registry.identify(&Arn { resource, ..*arn }).is_some();
+    let is_part = || arn.resource.match_indices(['/', ':']).any(|(end, _)| known(&arn.resource[..end]));
+    if !owned || known(arn.resource) || is_part() {
+        return Vec::new();
+    }
+    let claims = |id: &TypeId| {
+        let filter = registry.row(*id).tagging_filter.as_deref().unwrap_or_default();
+        filter.split_once(':').is_some_and(|(service, kind)| {
+            let rest = arn.resource.strip_prefix(kind);
+            service == arn.service && rest.is_some_and(|rest| rest.starts_with(['/', ':']))
+        })
+    };
+    types.iter().copied().filter(claims).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_is_answerable_for_what_looks_like_it_and_cannot_be_read() {
+        let registry = Registry::builtin();
+        let all: Vec<TypeId> = registry.ids().collect();
+        for (arn, expected) in [
+            // Shapes that nobody has seen yet.
+            ("arn:aws:eks:eu-west-1:123456789012:nodegroup/main/workers", vec!["eks:nodegroup"]),
+            ("arn:aws:secretsmanager:eu-west-1:123456789012:secret:plain", vec!["secretsmanager:secret"]),
+            ("arn:aws:fsx:eu-west-1:aws:file-system/fs-1/x", vec![]),
+            // Read without effort.
+            ("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks", vec![]),
+            // A part of a resource, which has tags of its own.
+            ("arn:aws:kinesis:eu-west-1:123456789012:stream/clicks/consumer/app:1", vec![]),
+            // Types that share the beginning of their name, or only the service.
+            ("arn:aws:sagemaker:eu-west-1:123456789012:endpoint-config/x", vec![]),
+            ("arn:aws:codepipeline:eu-west-1:123456789012:webhook:x", vec![]),
+            ("arn:aws:unheard-of:eu-west-1:123456789012:thing/x", vec![]),
+        ] {
+            let found = types_of_unknown_shape(&registry, &all, &Arn::parse(arn).unwrap());
+            assert_eq!(found, ids(&registry, &expected), "{arn}");
+        }
+    }
 
     fn ids(registry: &Registry, names: &[&str]) -> Vec<TypeId> {
         names.iter().map(|name| registry.id(name).unwrap()).collect()

@@ -17,7 +17,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use names::Resolved;
+pub use names::{Meant, UnknownType};
 pub use row::{FieldProblem, ListedBy, TagsFrom, TypeRow};
 pub use table::markdown;
 pub use template::{PartError, TemplateError};

@@ -12,6 +12,7 @@ use tagwarden_api::policy::TaggingPolicy;
 use tagwarden_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::AuditMetrics;
 use crate::cache::Cache;
 use crate::events::Events;
 use crate::lease::Fence;
@@ -119,6 +120,8 @@ pub struct Frame {
     pub events: Events,
     /// What is counted.
     pub metrics: Metrics,
+    /// What is counted of audits.
+    pub audit_metrics: AuditMetrics,
     /// How the queues stand.
     pub queues: QueueView,
     /// All accounts.
@@ -142,10 +145,12 @@ impl Frame {
         stop: CancellationToken,
     ) -> Result<Self, prometheus::Error> {
         let watches = settings.scope.watches();
+        let metrics = Metrics::new()?;
         Ok(Self {
             writer: Writer::new(client.clone(), fence.clone()),
             events: Events::new(client, &settings.identity, fence.clone()),
-            metrics: Metrics::new()?,
+            audit_metrics: AuditMetrics::new(metrics.registry())?,
+            metrics,
             queues: QueueView::default(),
             accounts: Cache::new(watches),
             policies: Cache::new(watches),

@@ -9,6 +9,7 @@
 //! panics takes nothing else with it.
 
 pub mod account;
+pub mod audit;
 pub mod backoff;
 pub mod cache;
 pub mod conditions;
@@ -21,12 +22,14 @@ pub mod lease;
 pub mod metrics;
 pub mod policy;
 pub mod queue;
+pub mod report;
 mod watches;
 pub mod write;
 
 use std::sync::Arc;
 
 use kube::Client;
+use tagwarden_app::audit::ports::Runs;
 use tagwarden_app::ports::{Inventory, Onboarding};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -64,7 +67,7 @@ pub enum Election {
 pub async fn run<C, R>(client: Client, context: Context<C, R>, election: Election)
 where
     C: Inventory + Onboarding,
-    R: Send + Sync + 'static,
+    R: Runs,
 {
     let frame = Arc::clone(&context.frame);
     let queues = Queues::default();
@@ -94,6 +97,16 @@ where
         frame.accounts.clone(),
         &queues.accounts,
         settings.concurrent_accounts,
+    );
+
+    let audits = audit::AuditReconciler::new(context, Arc::clone(&queues.audits));
+    start(
+        &mut controllers,
+        &frame,
+        audits,
+        frame.audits.clone(),
+        &queues.audits,
+        frame.settings.concurrent_audits,
     );
 
     while controllers.join_next().await.is_some() {}

@@ -218,7 +218,7 @@ fn owner_reference<K: Object>(owner: &K) -> Option<OwnerReference> {
     Some(OwnerReference { block_owner_deletion: None, ..reference })
 }
 
-fn belongs<K: Object>(metadata: &ObjectMeta, owner: &K) -> bool {
+pub(crate) fn belongs<K: Object>(metadata: &ObjectMeta, owner: &K) -> bool {
     let owners = metadata.owner_references.iter().flatten();
     owner.uid().is_some_and(|uid| owners.into_iter().any(|owner| owner.uid == uid))
 }
@@ -227,15 +227,15 @@ fn describe<K: Object>(object: &K) -> String {
     format!("{} {}", K::kind(&()), Key::of(object))
 }
 
-fn manager() -> PatchParams {
+pub(crate) fn manager() -> PatchParams {
     PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-fn post() -> PostParams {
+pub(crate) fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
-async fn within<T>(
+pub(crate) async fn within<T>(
     action: &'static str,
     what: &str,
     request: impl Future<Output = Result<T, kube::Error>> + Send,

@@ -113,16 +113,16 @@ pub(crate) fn counted(number: i64) -> u64 {
 
 /// Binds the counters, in the order of their columns.
 pub(crate) fn bind_tally(statement: Statement, tally: &Tally) -> Statement {
-    tally_values(tally).into_iter().fold(statement, sqlx::query::Query::bind)
+    tally_values(tally).into_iter().map(count).fold(statement, sqlx::query::Query::bind)
 }
 
-fn tally_values(tally: &Tally) -> impl IntoIterator<Item = i64> {
+/// The counters, in the order of their columns.
+pub(crate) fn tally_values(tally: &Tally) -> impl IntoIterator<Item = u64> {
     [tally.compliant, tally.violating, tally.exempt, tally.unknown]
         .into_iter()
         .chain(tally.by_severity)
         .chain(tally.by_violation_type)
         .chain([tally.advice])
-        .map(count)
 }
 
 /// Reads the counters from the columns that begin at `first`; `None` where a join found no row.
@@ -134,10 +134,15 @@ pub(crate) fn read_tally(row: &sqlx::any::AnyRow, first: usize) -> Result<Option
             None => return Ok(None),
         }
     }
+    Ok(Some(tally_of(values)))
+}
+
+/// The tally of these counters, in the order of their columns.
+pub(crate) fn tally_of(values: [u64; TALLY_COLUMNS]) -> Tally {
     let [compliant, violating, exempt, unknown, rest @ ..] = values;
     let mut rest = rest.into_iter();
     let mut next = || rest.next().unwrap_or_default();
     let by_severity = std::array::from_fn(|_| next());
     let by_violation_type = std::array::from_fn(|_| next());
-    Ok(Some(Tally { compliant, violating, exempt, unknown, by_severity, by_violation_type, advice: next() }))
+    Tally { compliant, violating, exempt, unknown, by_severity, by_violation_type, advice: next() }
 }

@@ -82,6 +82,14 @@ pub enum StoreError {
         /// Its size as JSON.
         bytes: usize,
     },
+    /// A plan that has no places left.
+    #[error("the run has {count} accounts, and at most {most} are possible: split the audit")]
+    TooManyAccounts {
+        /// How many there are.
+        count: usize,
+        /// How many are possible.
+        most: usize,
+    },
     /// A run of this id is there already.
     #[error("run `{0}` is in the store already: choose another run id")]
     RunExists(String),

@@ -1,11 +1,10 @@
 //! Reading past runs: one line of history each.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use tagwarden_core::account::AccountId;
+use tagwarden_core::run::RunState;
 use tagwarden_core::tally::Tally;
 
 use crate::bulk::{self, TALLY_COLUMNS, tally_columns};
@@ -42,43 +41,6 @@ const RUNS: &str = select_runs!(
 );
 
 const RUN: &str = select_runs!("AND r.run_id = $3");
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RunState {
-    /// Waits for its turn.
-    Queued,
-    /// Under way, or left behind by a process that ended.
-    Running,
-    /// Its report is in; whether everything was seen is another matter.
-    Succeeded,
-    /// Came to nothing: the coverage of its report says why, or the cause for which it was abandoned.
-    Failed,
-    /// Was stopped; what it had seen by then may be there.
-    Cancelled,
-}
-
-impl RunState {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Queued, Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
-
-    /// The word used in every format.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(self.as_str())
-    }
-}
 
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

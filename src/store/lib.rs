@@ -5,7 +5,9 @@
 //! Findings stream in through a [`RunRecorder`] and out page by page, so memory never grows with the estate, and
 //! a run shows results only once its report is in. The store reads no clock: every instant is an argument.
 
+mod audits;
 mod bulk;
+mod checkpoint;
 mod connection;
 mod error;
 mod finding_row;
@@ -15,14 +17,17 @@ mod migrations;
 mod record;
 mod results;
 mod retention;
+mod stream;
 mod text;
 
 #[cfg(test)]
 mod tests;
 
+pub use audits::{AccountRecorder, AuditRuns};
 pub use connection::Store;
 pub use error::StoreError;
-pub use history::{RunCursor, RunFilter, RunResults, RunState, RunSummary};
+pub use history::{RunCursor, RunFilter, RunResults, RunSummary};
 pub use record::{RunRecorder, RunStart};
 pub use results::{FindingFilter, FindingsPage, MAX_PAGE, RunCounts};
 pub use retention::{Abandoned, Pruned, Retention};
+pub use tagwarden_core::run::RunState;

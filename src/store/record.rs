@@ -6,17 +6,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{Any, Transaction};
 use tagwarden_app::ports::FindingSink;
+use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{Cell, CellState};
 use tagwarden_core::report::{ScanReport, ViolationRow};
+use tagwarden_core::run::RunState;
 use tagwarden_core::tally::Tally;
 
-use crate::bulk::{self, BATCH, RunTable, tally_columns};
-use crate::finding_row::{FINDINGS, FindingRow};
-use crate::history::RunState;
+use crate::bulk::{self, RunTable, tally_columns};
+use crate::stream::{FindingStream, Grip};
 use crate::{Store, StoreError, text};
-
-/// Findings of one transaction.
-const TRANSACTION: usize = 10 * BATCH;
 
 const RUN_COUNTS: RunTable = RunTable {
     name: "tagwarden_run_counts",
@@ -32,15 +30,14 @@ const START_RUN: &str = "INSERT INTO tagwarden_runs \
      (tenant, run_id, policy_name, policy_revision, triggered_by, scope_digest, scope, started_at, state) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'running') ON CONFLICT DO NOTHING";
 
-/// Also makes everybody who wants to end or prune this run wait for the transaction.
-const COUNT_FINDINGS: &str = "UPDATE tagwarden_runs SET findings = findings + $3 \
-     WHERE tenant = $1 AND run_id = $2 AND state = 'running'";
-
-const END_RUN: &str = "UPDATE tagwarden_runs SET reported = 1, state = $3, finished_at = $4, complete = $5, \
-     gaps = $6, score = $7, compliant = $8, violating = $9, exempt = $10, unknown = $11, critical = $12, \
-     high = $13, medium = $14, low = $15, info = $16, missing_required_tag = $17, invalid_value = $18, \
-     invalid_format = $19, wrong_case = $20, forbidden_tag = $21, naming_rule = $22, advice = $23 \
-     WHERE tenant = $1 AND run_id = $2 AND state = 'running'";
+/// A run of an audit ends only when all its accounts are done.
+const END_RUN: &str = "UPDATE tagwarden_runs SET reported = 1, state = $4, finished_at = $5, complete = $6, \
+     gaps = $7, score = $8, reason = $9, cause = $10, compliant = $11, violating = $12, exempt = $13, \
+     unknown = $14, critical = $15, high = $16, medium = $17, low = $18, info = $19, \
+     missing_required_tag = $20, invalid_value = $21, invalid_format = $22, wrong_case = $23, \
+     forbidden_tag = $24, naming_rule = $25, advice = $26 \
+     WHERE tenant = $1 AND run_id = $2 AND epoch = $3 AND state = 'running' AND NOT EXISTS ( \
+         SELECT 1 FROM tagwarden_run_accounts a WHERE a.tenant = $1 AND a.run_id = $2 AND a.done = 0)";
 
 /// What is known of a run before its first call.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,12 +64,7 @@ pub struct RunStart {
 /// recorder that is dropped before leaves its run `running`, until [`Store::abandon`] or its age ends it.
 #[derive(Debug)]
 pub struct RunRecorder {
-    store: Store,
-    tenant: Arc<str>,
-    run_id: Arc<str>,
-    /// Less than a batch between two calls.
-    pending: Vec<FindingRow>,
-    written: usize,
+    findings: FindingStream,
 }
 
 impl Store {
@@ -99,112 +91,114 @@ impl Store {
         if inserted.rows_affected() == 0 {
             return Err(StoreError::RunExists(start.run_id));
         }
-        Ok(RunRecorder {
-            store: self.clone(),
-            tenant: tenant.into(),
-            run_id: run_id.into(),
-            pending: Vec::with_capacity(BATCH),
-            written: 0,
-        })
+        let grip = Grip { store: self.clone(), tenant: tenant.into(), run_id: run_id.into(), epoch: 0 };
+        Ok(RunRecorder { findings: FindingStream::new(grip, 0) })
     }
 }
 
 impl RunRecorder {
     /// The run being recorded.
     pub fn run_id(&self) -> &str {
-        &self.run_id
-    }
-
-    fn key(&self) -> (&str, &str) {
-        (&self.tenant, &self.run_id)
-    }
-
-    /// Writes all that is pending. After an error, or when dropped on the way, nothing of it was written.
-    async fn flush(&mut self) -> Result<(), StoreError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let mut transaction = self.store.begin("record findings").await?;
-        let counted = sqlx::query(COUNT_FINDINGS)
-            .bind(self.tenant.to_string())
-            .bind(self.run_id.to_string())
-            .bind(bulk::count(self.pending.len() as u64))
-            .execute(&mut *transaction)
-            .await
-            .map_err(StoreError::database("record findings"))?;
-        if counted.rows_affected() == 0 {
-            return Err(StoreError::NotRunning(self.run_id.to_string()));
-        }
-        let rows: Vec<(i64, &FindingRow)> = (bulk::count(self.written as u64)..).zip(&self.pending).collect();
-        FINDINGS
-            .insert(&mut transaction, self.key(), &rows, |statement, (seq, row)| row.bind(*seq, statement))
-            .await?;
-        transaction.commit().await.map_err(StoreError::database("record findings"))?;
-        self.written += self.pending.len();
-        self.pending.clear();
-        Ok(())
+        &self.findings.grip.run_id
     }
 
     async fn write_report(&self, report: &ScanReport) -> Result<(), StoreError> {
-        let mut transaction = self.store.begin("record a report").await?;
-        self.end_run(&mut transaction, report).await?;
-        self.write_counts(&mut transaction, report).await?;
-        let cells: Vec<(i64, &Cell)> = (0..).zip(&report.coverage).collect();
-        COVERAGE
-            .insert(&mut transaction, self.key(), &cells, |statement, (seq, cell)| {
-                statement
-                    .bind(*seq)
-                    .bind(cell.account_id.to_string())
-                    .bind(text::stored(&cell.region).into_owned())
-                    .bind(text::stored(&cell.resource_type).into_owned())
-                    .bind(cell.state.as_str().to_owned())
-                    .bind(bulk::count(cell.resources))
-                    .bind(cell.cause.as_deref().map(|cause| text::stored(cause).into_owned()))
-            })
-            .await?;
+        let grip = &self.findings.grip;
+        let end = End {
+            state: outcome(report),
+            reason: None,
+            cause: None,
+            finished_at: report.finished_at,
+            complete: report.complete(),
+            gaps: report.gaps().count() as u64,
+            summary: &report.summary,
+            by_account: &report.by_account,
+            by_region: &report.by_region,
+            by_resource_type: &report.by_resource_type,
+        };
+        let mut transaction = grip.store.begin("record a report").await?;
+        end.write(grip, &mut transaction).await?;
+        write_coverage(grip, &mut transaction, 0, &report.coverage).await?;
         transaction.commit().await.map_err(StoreError::database("record a report"))
     }
+}
 
-    async fn end_run(
+/// The coverage of a run, or of an account of it, from this place on.
+pub(crate) async fn write_coverage(
+    grip: &Grip,
+    transaction: &mut Transaction<'static, Any>,
+    first: i64,
+    coverage: &[Cell],
+) -> Result<(), StoreError> {
+    let cells: Vec<(i64, &Cell)> = (first..).zip(coverage).collect();
+    COVERAGE
+        .insert(transaction, grip.key(), &cells, |statement, (seq, cell)| {
+            statement
+                .bind(*seq)
+                .bind(cell.account_id.to_string())
+                .bind(text::stored(&cell.region).into_owned())
+                .bind(text::stored(&cell.resource_type).into_owned())
+                .bind(cell.state.as_str().to_owned())
+                .bind(bulk::count(cell.resources))
+                .bind(cell.cause.as_deref().map(|cause| text::stored(cause).into_owned()))
+        })
+        .await
+}
+
+/// How a run ends that has results.
+pub(crate) struct End<'a> {
+    pub(crate) state: RunState,
+    pub(crate) reason: Option<&'a str>,
+    pub(crate) cause: Option<&'a str>,
+    pub(crate) finished_at: Timestamp,
+    pub(crate) complete: bool,
+    pub(crate) gaps: u64,
+    pub(crate) summary: &'a Tally,
+    pub(crate) by_account: &'a BTreeMap<AccountId, Tally>,
+    pub(crate) by_region: &'a BTreeMap<Arc<str>, Tally>,
+    pub(crate) by_resource_type: &'a BTreeMap<Arc<str>, Tally>,
+}
+
+impl End<'_> {
+    pub(crate) async fn write(
         &self,
+        grip: &Grip,
         transaction: &mut Transaction<'static, Any>,
-        report: &ScanReport,
     ) -> Result<(), StoreError> {
-        let state = outcome(report);
         let statement = sqlx::query(END_RUN)
-            .bind(self.tenant.to_string())
-            .bind(self.run_id.to_string())
-            .bind(state.as_str().to_owned())
-            .bind(report.finished_at.as_millisecond())
-            .bind(i64::from(report.complete()))
-            .bind(bulk::count(report.gaps().count() as u64))
-            .bind(report.summary.score());
-        let ended = bulk::bind_tally(statement, &report.summary)
+            .bind(grip.tenant.to_string())
+            .bind(grip.run_id.to_string())
+            .bind(grip.epoch)
+            .bind(self.state.as_str().to_owned())
+            .bind(self.finished_at.as_millisecond())
+            .bind(i64::from(self.complete))
+            .bind(bulk::count(self.gaps))
+            .bind(self.summary.score())
+            .bind(self.reason.map(|reason| text::stored(reason).into_owned()))
+            .bind(self.cause.map(|cause| text::stored(cause).into_owned()));
+        let ended = bulk::bind_tally(statement, self.summary)
             .execute(&mut **transaction)
             .await
             .map_err(StoreError::database("record a report"))?;
         if ended.rows_affected() == 0 {
-            return Err(StoreError::NotRunning(self.run_id.to_string()));
+            return Err(StoreError::NotRunning(grip.run_id.to_string()));
         }
-        Ok(())
+        self.write_counts(grip, transaction).await
     }
 
     async fn write_counts(
         &self,
+        grip: &Grip,
         transaction: &mut Transaction<'static, Any>,
-        report: &ScanReport,
     ) -> Result<(), StoreError> {
         let by_account: BTreeMap<Arc<str>, Tally> =
-            report.by_account.iter().map(|(account, tally)| (account.as_str().into(), *tally)).collect();
-        let dimensions = [
-            ("account", &by_account),
-            ("region", &report.by_region),
-            ("resource_type", &report.by_resource_type),
-        ];
+            self.by_account.iter().map(|(account, tally)| (account.as_str().into(), *tally)).collect();
+        let dimensions =
+            [("account", &by_account), ("region", self.by_region), ("resource_type", self.by_resource_type)];
         for (dimension, tallies) in dimensions {
             let rows: Vec<_> = tallies.iter().collect();
             RUN_COUNTS
-                .insert(transaction, self.key(), &rows, |statement, (name, tally)| {
+                .insert(transaction, grip.key(), &rows, |statement, (name, tally)| {
                     let statement = statement
                         .bind(dimension.to_owned())
                         .bind(text::stored(name).into_owned())
@@ -232,23 +226,17 @@ impl FindingSink for RunRecorder {
     type Error = StoreError;
 
     async fn findings(&mut self, rows: &[ViolationRow]) -> Result<(), StoreError> {
-        for row in rows {
-            self.pending.push(row.into());
-            if self.pending.len() >= TRANSACTION {
-                self.flush().await?;
-            }
-        }
-        if self.pending.len() >= BATCH { self.flush().await } else { Ok(()) }
+        self.findings.push(rows).await
     }
 
     async fn finish(&mut self, report: &ScanReport) -> Result<(), StoreError> {
-        if report.run_id != *self.run_id {
+        if report.run_id != *self.run_id() {
             return Err(StoreError::OtherRun {
-                recorded: self.run_id.to_string(),
+                recorded: self.run_id().to_owned(),
                 reported: report.run_id.clone(),
             });
         }
-        self.flush().await?;
+        self.findings.flush().await?;
         self.write_report(report).await
     }
 }

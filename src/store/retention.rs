@@ -35,10 +35,13 @@ const DELETE_COVERAGE: &str = "DELETE FROM tagwarden_coverage WHERE tenant = $1 
 
 const DELETE_COUNTS: &str = "DELETE FROM tagwarden_run_counts WHERE tenant = $1 AND run_id = $2";
 
+const DELETE_ACCOUNTS: &str = "DELETE FROM tagwarden_run_accounts WHERE tenant = $1 AND run_id = $2";
+
 const DELETE_RUN: &str = "DELETE FROM tagwarden_runs WHERE tenant = $1 AND run_id = $2 AND state = 'pruned'";
 
-const ABANDON: &str = "UPDATE tagwarden_runs SET state = $3, cause = $4, finished_at = $5 \
-     WHERE tenant = $1 AND run_id = $2 AND state IN ('queued', 'running')";
+/// Whoever has the run loses it.
+const ABANDON: &str = "UPDATE tagwarden_runs SET state = $3, cause = $4, finished_at = $5, reason = $6, \
+     epoch = epoch + 1 WHERE tenant = $1 AND run_id = $2 AND state IN ('queued', 'running')";
 
 /// How long runs are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +97,7 @@ impl Store {
                 pruned.findings += self.batches(DELETE_FINDINGS, tenant, &run_id).await?;
                 self.batches(DELETE_COVERAGE, tenant, &run_id).await?;
                 self.each(DELETE_COUNTS, "forget counts", tenant, &run_id).await?;
+                self.each(DELETE_ACCOUNTS, "forget accounts", tenant, &run_id).await?;
                 pruned.runs += self.each(DELETE_RUN, "forget a run", tenant, &run_id).await?;
             }
         }
@@ -111,12 +115,24 @@ impl Store {
             Abandoned::Failed(cause) => ("failed", cause),
             Abandoned::Cancelled(cause) => ("cancelled", cause),
         };
+        self.end(tenant, run_id, (state, None, cause), now).await
+    }
+
+    /// Ends a run without results, and drops the findings it had so far.
+    pub(crate) async fn end(
+        &self,
+        tenant: &str,
+        run_id: &str,
+        (state, reason, cause): (&'static str, Option<&str>, &str),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let ended = sqlx::query(ABANDON)
             .bind(tenant.to_owned())
             .bind(run_id.to_owned())
             .bind(state)
             .bind(text::stored(cause).into_owned())
             .bind(now.as_millisecond())
+            .bind(reason.map(|reason| text::stored(reason).into_owned()))
             .execute(self.pool())
             .await
             .map_err(StoreError::database("end a run"))?;

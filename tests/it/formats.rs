@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tagwarden_testbed::{Fault, Rule};
 
-use crate::program::{Ended, Program};
+use crate::program::{Ended, Program, Report};
 use crate::site::{Site, site};
 
 const POLICY: &str = r#"
@@ -287,6 +287,10 @@ fn a_severity_changes_what_is_listed_and_never_the_score() {
     }
 }
 
+fn json_of(file: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
 #[test]
 fn the_result_goes_where_it_was_sent_and_nowhere_else() {
     let site = hostile();
@@ -300,8 +304,9 @@ fn the_result_goes_where_it_was_sent_and_nowhere_else() {
     let ended = program.run();
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     assert_eq!(ended.stdout, "");
-    let report: Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();
-    check_report(&report, "violations");
+    check_report(&json_of(&first), "violations");
+    let in_short = "reports/latest.json: 25.0 % compliant, 3 of 4 resources violating";
+    assert!(ended.stderr.contains(in_short), "{}", ended.stderr);
     assert!(latest.is_symlink(), "the link was replaced");
     assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 2, "something else was left there");
 
@@ -314,7 +319,7 @@ fn the_result_goes_where_it_was_sent_and_nowhere_else() {
 fn stdout_is_for_the_result_alone() {
     let site = hostile();
     site.proxy.rule(Rule::on("ecs", "ListClusters", Fault::Delay(Duration::from_secs(6))).once());
-    let ended = program(&site, "json").env("TAGWARDEN_LOG", "debug").run();
+    let ended = program(&site, "json").env("TAGWARDEN_LOG_LEVEL", "debug").run();
     assert!(ended.stderr.contains("scanning: ") && ended.stderr.contains("/3 cells"), "{}", ended.stderr);
     assert_eq!(ended.report().summary("resources"), 4);
 }
@@ -378,13 +383,22 @@ fn an_interrupted_scan_reports_what_it_saw_and_what_it_did_not() {
     site.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::Delay(Duration::from_mins(10))).after(2));
     let mut program =
         site.program(&[&site.account], &["ec2:volume"], &[REGION]).args(["--store", "sqlite:runs.db"]);
+    // An earlier result, which is replaced.
+    program.file("report.json", "{}");
+    program = program.args(["--output", "report.json"]);
     let running = program.start();
     // Its third request means that its first page was judged.
     until("the third page", || site.proxy.count("ec2", "DescribeVolumes") >= 3);
     running.interrupt();
     let ended = running.end();
     assert!(ended.stderr.contains("stopping"), "{}", ended.stderr);
-    let report = ended.report();
+    assert!(
+        ended.stderr.contains("warning: the scan was stopped: `report.json` is partial"),
+        "{}",
+        ended.stderr
+    );
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let report = Report(json_of(&program.directory().join("report.json")));
     assert!(!report.complete());
     let cell = site.cell(&report, REGION, "ec2:volume");
     assert_eq!(cell.state, "interrupted");
@@ -519,10 +533,17 @@ fn good_policies_are_called_good_and_old_ones_become_manifests() {
 fn no_log_level_shows_an_external_id() {
     let site = site();
     site.cloud.volume(REGION, &[GOOD_OWNER]);
-    let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
-    let ended = program.policy(POLICY).accounts(&[&site.account]).env("TAGWARDEN_LOG", "trace").run();
-    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
-    assert!(ended.stderr.contains("DEBUG"), "nothing was logged: {}", ended.stderr);
     let secret = site.account.external_id.as_deref().unwrap();
-    assert!(!ended.stderr.contains(secret), "{}", ended.stderr);
+    let precise = "debug,aws_smithy_runtime::client=trace,aws_smithy_runtime::client::orchestrator=trace,\
+                   aws_smithy_runtime::client::http=trace,aws_sdk_sts=trace,aws_runtime=trace,aws_sigv4::http_request=trace,\
+                   hyper_util::client=trace,hyper::proto=trace,[invoke]=trace";
+    for level in ["trace", precise] {
+        let program = Program::behind(&site.proxy).args(["scan", "--region", REGION, "--type", "ec2:volume"]);
+        let program = program.args(["--store", "sqlite:runs.db"]).env("TAGWARDEN_LOG_LEVEL", level);
+        let ended = program.policy(POLICY).accounts(&[&site.account]).run();
+        assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains("DEBUG tagwarden"), "{level}: nothing was logged: {}", ended.stderr);
+        assert!(!ended.stderr.contains(secret), "{level}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("transmitting request"), "{level}: {}", ended.stderr);
+    }
 }

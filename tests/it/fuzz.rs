@@ -42,10 +42,40 @@ proptest! {
         bodies::manifests(&data);
         bodies::predecessor(&data);
         bodies::arn(&data);
+        bodies::patch(&data);
+        bodies::selectors(&data);
+        bodies::continue_token(&data);
+    }
+
+    #[test]
+    fn patches_survive(
+        operations in prop::collection::vec(
+            r#"\{"op":"(add|remove|replace|move|copy|test)","path":"(/(data|a|b|c|0|-|~1)){0,4}","from":"(/(data|b|c|2)){0,3}","value":(null|1|\{"a":\[\]\})\}"#,
+            0..8,
+        ),
+    ) {
+        bodies::patch(format!("[{}]", operations.join(",")).as_bytes());
+    }
+
+    #[test]
+    fn selectors_survive(text in "(metadata.name|tier|a/b|reason|!|,|=|==|!=| in | notin |\\(|\\)|gold|\\\\){0,12}") {
+        bodies::selectors(text.as_bytes());
+    }
+
+    #[test]
+    fn continue_tokens_survive(text in r#"\["v1",-?[0-9]{1,20},"[a-z-]{0,9}","[a-z-]{0,9}"\]"#) {
+        let token: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+        bodies::continue_token(token.as_bytes());
+        bodies::continue_token(text.as_bytes());
     }
 
     #[test]
     fn arns_survive(text in "arn:(aws|aws-cn|\\PC{0,3}):(ec2|rds|s3|sns|\\PC{0,4}):[a-z0-9-]{0,9}:[0-9]{0,13}:\\PC{0,40}") {
         bodies::arn(text.as_bytes());
+    }
+
+    #[test]
+    fn schedules_survive(text in "[0-9*/,#L@ -]{0,30}|\\PC{0,40}|([0-9*]{1,2}(/[0-9])? ){4}[A-Z0-9#*]{1,5}\n(Europe|Asia|Etc)/[A-Za-z]{3,8}") {
+        bodies::schedule(text.as_bytes());
     }
 }

@@ -60,6 +60,10 @@ fn runs_are_recorded_and_shown(store: &str) {
     assert_eq!(lines.len(), 4, "{table}");
     assert!(lines.iter().all(|line| line.chars().count() <= 100), "{table}");
     assert!(lines[0].starts_with("RUN") && lines[0].contains("SCORE"), "{table}");
+    assert!(lines[1].contains(" failed "), "{table}");
+    assert!(lines[2].contains("  owner ") && lines[2].contains("  1a 1r 1t  complete "), "{table}");
+    let started: jiff::Timestamp = second["startedAt"].as_str().unwrap().parse().unwrap();
+    assert!(lines[2].contains(&started.strftime("  %b %d %H:%M  ").to_string()), "{table}");
     assert!(
         lines[2].starts_with(second["runId"].as_str().unwrap()) && lines[2].contains("50.0 %"),
         "{table}"

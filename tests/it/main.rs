@@ -4,18 +4,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod arrows;
+mod audits;
 mod bad_input;
 mod cloud;
+mod conformance;
+mod controller;
+mod demo;
 mod differential;
 mod entering;
 mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod kubectl;
+mod manifests_dir;
 mod pace;
 mod paging;
 mod program;
+mod rbac;
 mod regressions;
 mod reliability;
+mod run;
+mod settings;
 mod site;
 mod tidy;

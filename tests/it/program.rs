@@ -54,6 +54,17 @@ impl Program {
         })
     }
 
+    /// The program on its own: what it needs AWS for will fail.
+    pub fn alone() -> Self {
+        Self::new(|command| {
+            for (name, _) in std::env::vars_os() {
+                if name.to_string_lossy().starts_with("AWS_") {
+                    command.env_remove(name);
+                }
+            }
+        })
+    }
+
     fn new(equip: impl FnOnce(&mut Command)) -> Self {
         let directory = tempfile::Builder::new().prefix("tagwarden-it-").tempdir().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));

@@ -1,4 +1,4 @@
-//! Real servers for tests and for the demo: moto behind a fault proxy, and PostgreSQL.
+//! Real servers for tests and for the demo: moto behind a fault proxy, PostgreSQL, and a Kubernetes API server.
 //!
 //! Everything listens on loopback, on free ports, and ends with the process that started it. A test asks the
 //! [`Testbed`] that its process shares for a [`Proxy`] of its own:
@@ -23,6 +23,9 @@
 mod child;
 pub mod estate;
 pub mod faults;
+mod go_tools;
+pub mod kubernetes;
+mod kubernetes_audit;
 pub mod manifests;
 pub mod moto;
 mod packages;
@@ -35,6 +38,8 @@ use serde_json::Value;
 
 pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
+pub use kubernetes::Kubernetes;
+pub use kubernetes_audit::{Asked, Requests};
 pub use moto::Moto;
 pub use postgres::Postgres;
 
@@ -58,6 +63,14 @@ impl Testbed {
     pub fn postgres() -> &'static Postgres {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(|| Postgres::start().unwrap_or_else(|error| panic!("{}", chain(&error))))
+    }
+
+    /// The Kubernetes API server of this process, started when first asked for. Each test uses a namespace of its
+    /// own; those that [restart](Kubernetes::restart) it start their own instead.
+    #[track_caller]
+    pub fn kubernetes() -> &'static Kubernetes {
+        static SHARED: OnceLock<Kubernetes> = OnceLock::new();
+        SHARED.get_or_init(|| Kubernetes::start().unwrap_or_else(|error| panic!("{}", chain(&error))))
     }
 
     /// A simulator of its own, for tests that count what is in the ambient account.

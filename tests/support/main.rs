@@ -1,4 +1,5 @@
-//! `testbed`: a simulated AWS with an estate in it, for the demo and for trying things by hand.
+//! `testbed`: a simulated AWS with an estate in it, or a real Kubernetes API server, for the demo and for trying
+//! things by hand.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -8,11 +9,13 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 use tagwarden_testbed::manifests::{NamedAccount, client_accounts};
-use tagwarden_testbed::{Account, Estate, Fault, Moto, Proxy, Question, REGIONS, Rule, chain, estate};
+use tagwarden_testbed::{
+    Account, Estate, Fault, Kubernetes, Moto, Proxy, Question, REGIONS, Rule, chain, estate,
+};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A simulated AWS with an estate in it. Everything is on loopback and ends with this program.
+/// A simulated AWS with an estate in it, or a real Kubernetes API server. Everything is on loopback and ends with this program.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -39,6 +42,9 @@ enum Command {
         /// The report.
         report: PathBuf,
     },
+    /// Starts an empty Kubernetes API server (etcd and kube-apiserver, built on first use), prints the path of an
+    /// administrator's kubeconfig, and stays until standard input ends, Ctrl-C or SIGTERM.
+    Kubernetes,
 }
 
 /// What is set up.
@@ -93,6 +99,7 @@ fn main() -> ExitCode {
                     Command::Up(setup) => up(&setup).await,
                     Command::Run { setup, command } => run(&setup, &command).await,
                     Command::Check { expected, report } => check(&expected, &report),
+                    Command::Kubernetes => kubernetes().await,
                 }
             });
             // A thread that still reads standard input would hold up the end.
@@ -108,6 +115,23 @@ fn main() -> ExitCode {
 async fn up(setup: &Setup) -> Result<ExitCode, Failed> {
     let bed = start(setup)?;
     say(&format!("ready: `. {}`, end with Ctrl-D or Ctrl-C", setup.dir.join("env").display()));
+    end_is_asked_for().await?;
+    Ok(bed.end())
+}
+
+async fn kubernetes() -> Result<ExitCode, Failed> {
+    say(
+        "starting a Kubernetes API server (the first time it is built into the user's cache, which takes minutes) …",
+    );
+    let server = Kubernetes::start().map_err(failed("no Kubernetes API server"))?;
+    let path = server.kubeconfig();
+    writeln!(io::stdout(), "{}", path.display()).map_err(failed("standard output"))?;
+    say(&format!("ready: `export KUBECONFIG={}`, end with Ctrl-D or Ctrl-C", path.display()));
+    end_is_asked_for().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn end_is_asked_for() -> Result<(), Failed> {
     let mut terminated = signal(SignalKind::terminate()).map_err(failed("cannot wait for SIGTERM"))?;
     let mut interrupted = signal(SignalKind::interrupt()).map_err(failed("cannot wait for Ctrl-C"))?;
     tokio::select! {
@@ -115,7 +139,7 @@ async fn up(setup: &Setup) -> Result<ExitCode, Failed> {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
-    Ok(bed.end())
+    Ok(())
 }
 
 async fn end_of_input() {

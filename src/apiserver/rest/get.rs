@@ -15,5 +15,6 @@ pub(super) async fn get(api: &Api, call: &Call) -> Answer {
     }
     let row = api.store.get(&call.key()).await?;
     let row = row.ok_or_else(|| ApiError::not_found(call.kind(), call.name()))?;
+    reply::whole(&row.body)?;
     reply::object(call, StatusCode::OK, &row.body, &[])
 }

@@ -11,7 +11,10 @@ use crate::status::{ApiError, Cause};
 use crate::store::{Before, NAMESPACES, Range, Row};
 
 /// How often namespaces that are being deleted are looked at when nothing rings.
-const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// And how often while there are some.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// Objects deleted in one go.
 const BATCH: i64 = 200;
@@ -82,33 +85,39 @@ pub(super) fn mark_terminating(kind: &Kind, namespace: &mut Value) -> bool {
 
 /// Empties namespaces that are being deleted and then removes them, for ever.
 pub(crate) async fn empty_terminating(api: &Api) {
-    let mut position = api.tail.position();
     loop {
         api.store.health().wait().await;
-        if let Err(error) = empty_once(api).await {
-            tracing::debug!(%error, "namespaces are not emptied right now");
+        match empty_once(api).await {
+            Ok(true) => {
+                let _ = tokio::time::timeout(INTERVAL, api.tail.namespaces().notified()).await;
+            }
+            // Somebody has to clean up in it first.
+            Ok(false) => tokio::time::sleep(RETRY).await,
+            Err(error) => {
+                tracing::debug!(%error, "namespaces are not emptied right now");
+                tokio::time::sleep(RETRY).await;
+            }
         }
-        // Whatever is written may have been the last thing in a namespace; a look costs one small query.
-        let _ = tokio::time::timeout(INTERVAL, position.changed()).await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
-async fn empty_once(api: &Api) -> Result<(), ApiError> {
-    let Some(kind) = kind(api) else { return Ok(()) };
+/// Whether no namespace is left that has to go.
+async fn empty_once(api: &Api) -> Result<bool, ApiError> {
+    let Some(kind) = kind(api) else { return Ok(true) };
     let range = Range { resource: NAMESPACES, namespace: None, after: None, limit: None };
     let page =
         api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let mut none_left = true;
     for before in page.rows.into_iter().filter_map(read).filter(|before| admit::is_deleting(&before.value)) {
         let name = before.row.name.clone();
-        if empty(api, &name).await? && !admit::has_finalizers(&before.value) {
+        let gone = empty(api, &name).await? && !admit::has_finalizers(&before.value) && {
             let mut last = before.value.clone();
             // Stale: somebody wrote to it meanwhile, and the next round sees that.
-            let _ = api.store.delete(&key(kind, "", &name), &before, &mut last).await?;
-            tracing::info!(namespace = name, "namespace deleted");
-        }
+            api.store.delete(&key(kind, "", &name), &before, &mut last).await?.is_ok()
+        };
+        none_left &= gone;
     }
-    Ok(())
+    Ok(none_left)
 }
 
 /// Deletes what is in a namespace; whether nothing is left.
@@ -126,7 +135,10 @@ async fn empty(api: &Api, namespace: &str) -> Result<bool, ApiError> {
             api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
         empty &= page.rows.is_empty();
         for row in page.rows {
-            remove(api, kind, &key(kind, namespace, &row.name), &Wish::default()).await?;
+            match remove(api, kind, &key(kind, namespace, &row.name), &Wish::default()).await {
+                Err(error) if error.code != 404 => return Err(error),
+                _ => {}
+            }
         }
         done.push(resource);
     }

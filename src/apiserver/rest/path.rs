@@ -6,8 +6,8 @@ use crate::kind::{Face, Kind, Kinds};
 
 /// What is asked for.
 #[derive(Debug)]
-pub(super) enum Asked<'a> {
-    /// Discovery, OpenAPI, health: the segments of the path.
+pub(crate) enum Asked<'a> {
+    /// Discovery, `OpenAPI`, health: the segments of the path.
     Document(Vec<&'a str>),
     /// Objects of a kind.
     Objects(Target),
@@ -15,18 +15,22 @@ pub(super) enum Asked<'a> {
 
 /// Objects of a kind, or one of them.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) kind: Arc<Kind>,
+pub(crate) struct Target {
+    pub(crate) kind: Arc<Kind>,
     /// The namespace in the path. `None` for cluster-wide kinds, and for a list over all namespaces.
-    pub(super) namespace: Option<String>,
-    pub(super) name: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: Option<String>,
     /// Whether only the status is meant.
-    pub(super) status: bool,
+    pub(crate) status: bool,
 }
 
 /// Reads a path as somebody behind this door sees it; `None` when there is nothing.
-pub(super) fn parse<'a>(kinds: &Kinds, face: Face, path: &'a str) -> Option<Asked<'a>> {
+pub(crate) fn parse<'a>(kinds: &Kinds, face: Face, path: &'a str) -> Option<Asked<'a>> {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+    // Nothing has such a name, and PostgreSQL would be upset.
+    if segments.iter().any(|segment| segment.contains("%00")) {
+        return None;
+    }
     let (group, version, rest) = match *segments.as_slice() {
         ["api", version, ref rest @ ..] if !rest.is_empty() => ("", version, rest),
         ["apis", group, version, ref rest @ ..] if !rest.is_empty() => (group, version, rest),

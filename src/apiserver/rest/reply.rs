@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use k8s_openapi::jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 
 use super::{Answer, Call, event};
@@ -46,9 +47,16 @@ pub(super) fn plain(code: StatusCode, body: &Value) -> Response {
 
 /// What is stored, read. It was an object when it was written.
 pub(super) fn parse(body: &str) -> Result<Value, ApiError> {
-    serde_json::from_str(body).map_err(|_| {
-        ApiError::internal("the object is damaged in the database; delete it and create it again")
-    })
+    serde_json::from_str(body).map_err(|_| damaged())
+}
+
+/// 500 for what could not be read.
+pub(super) fn whole(body: &str) -> Result<(), ApiError> {
+    serde_json::from_str::<IgnoredAny>(body).map(drop).map_err(|_| damaged())
+}
+
+fn damaged() -> ApiError {
+    ApiError::internal("the object is damaged in the database; delete it and create it again")
 }
 
 fn with_warnings(mut response: Response, warnings: &[String]) -> Response {

@@ -1,5 +1,7 @@
 //! PUT and PATCH, of objects and of their status.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -11,12 +13,15 @@ use crate::patch::Patch;
 use crate::status::{ApiError, Cause};
 use crate::store::Before;
 
+/// The longest that a writer waits before it tries again.
+const MAX_PAUSE_MICROS: u64 = 10_000;
+
 pub(super) async fn put(api: &Api, call: &Call, request: Body) -> Answer {
     let kind = call.kind();
     let dry = call.params.is_dry_run("UpdateOptions")?;
     let unknown = call.params.field_validation("UpdateOptions")?;
-    let mut sent = body::object(call.content_type.as_deref(), &body::read(request).await?)?;
-    let warnings = kind.decode(&mut sent, unknown)?;
+    let sent = body::object(call.content_type.as_deref(), &body::read(request).await?)?;
+    let (mut sent, warnings) = sent.decode(kind, unknown)?;
     named(call, &sent)?;
     admit::place(call, &mut sent)?;
     for _ in 0..ATTEMPTS {
@@ -25,7 +30,7 @@ pub(super) async fn put(api: &Api, call: &Call, request: Body) -> Answer {
         match store(api, call, &before, sent.clone(), dry).await? {
             Some(body) => return reply::object(call, StatusCode::OK, &body, &warnings),
             None if version => return Err(ApiError::stale(kind, call.name())),
-            None => {}
+            None => give_way().await,
         }
     }
     Err(ApiError::stale(kind, call.name()))
@@ -42,6 +47,8 @@ pub(super) async fn patch(api: &Api, call: &Call, request: Body) -> Answer {
         let current = event::show(kind, before.value.clone());
         let mut new = patch.apply(&current)?;
         let warnings = kind.decode_patched(&mut new, unknown)?;
+        named(call, &new)?;
+        admit::place(call, &mut new)?;
         // A patch that names a version is meant for that one.
         let version = new.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         if version.is_some_and(|version| version != before.row.rv.to_string()) {
@@ -50,8 +57,14 @@ pub(super) async fn patch(api: &Api, call: &Call, request: Body) -> Answer {
         if let Some(body) = store(api, call, &before, new, dry).await? {
             return reply::object(call, StatusCode::OK, &body, &warnings);
         }
+        give_way().await;
     }
     Err(ApiError::stale(kind, call.name()))
+}
+
+/// A moment for whoever came before, a different one for each who waits.
+async fn give_way() {
+    tokio::time::sleep(Duration::from_micros(fastrand::u64(..MAX_PAUSE_MICROS))).await;
 }
 
 async fn read(api: &Api, call: &Call) -> Result<Before, ApiError> {
@@ -66,6 +79,12 @@ fn named(call: &Call, sent: &Value) -> Result<(), ApiError> {
     let name = sent.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
     if name == call.name() {
         return Ok(());
+    }
+    if name.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name()
+        )));
     }
     Err(ApiError::bad_request(format!(
         "the name of the object ({name}) does not match the name on the URL ({})",
@@ -87,7 +106,14 @@ fn expected(call: &Call, sent: &Value, before: &Before) -> Result<bool, ApiError
     let version = text(sent, "resourceVersion");
     if version.is_empty() && kind.custom {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(ApiError::invalid(kind, name, vec![cause]));
+        let mut error = ApiError::invalid(kind, name, vec![cause]);
+        // Said of the resource, not of the kind, for it is refused before the object is looked at.
+        error.message = format!(
+            "{} \"{name}\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+            kind.qualified()
+        );
+        error.details.kind.clone_from(&kind.plural);
+        return Err(error);
     }
     if !version.is_empty() && version != before.row.rv.to_string() {
         return Err(ApiError::stale(kind, name));

@@ -29,8 +29,11 @@ use crate::table::{self, Form, Include};
 /// Objects of the first list sent together.
 const CHUNK: i64 = 500;
 
+/// How long until a database that was away is asked again.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that not all end together.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Counts watches per client.
 #[derive(Debug)]
@@ -160,6 +163,10 @@ async fn beginning(api: &Api, call: &Call) -> Result<Phase, ApiError> {
             return refused(Cause::forbidden("resourceVersionMatch", why));
         }
     }
+    if !params.continue_token.is_empty() {
+        let why = "resourceVersionMatch is forbidden when continue is provided";
+        return refused(Cause::forbidden("resourceVersionMatch", why));
+    }
     let wanted = params.version()?;
     let versions = api.store.versions().await?;
     Ok(match wanted {
@@ -244,7 +251,7 @@ impl Watch {
         }
         let last = page.rows.last().map(|row| (row.namespace.clone(), row.name.clone()));
         self.phase = if page.more { Phase::Initial { rv, after: last, announce } } else { Phase::Live(rv) };
-        if announce && !page.more {
+        if announce && !page.more && self.call.params.bookmarks {
             self.told = rv;
             text.push_str(&self.bookmark(rv, true));
         }
@@ -260,7 +267,7 @@ impl Watch {
         let seen = match self.api().tail.after(seen, &self.kind().storage()).await {
             Ok(News::Gone(oldest)) => return Err(ApiError::too_old(seen, oldest)),
             Ok(News::Rows { rows, seen }) => {
-                let text = self.events(&rows)?;
+                let text = self.events(&rows);
                 if !text.is_empty() {
                     self.phase = Phase::Live(seen);
                     return Ok(text);
@@ -268,13 +275,13 @@ impl Watch {
                 seen
             }
             Err(StoreError::Broken(why)) => return Err(StoreError::Broken(why).into()),
-            Err(_) => seen,
+            Err(_) => return Ok(self.idle(seen, true).await),
         };
-        Ok(self.idle(seen).await)
+        Ok(self.idle(seen, false).await)
     }
 
     /// Waits for the next thing to do while there is no news; a bookmark, when it is time for one.
-    async fn idle(&mut self, seen: i64) -> String {
+    async fn idle(&mut self, seen: i64, retry: bool) -> String {
         let stop = self.api().stop.clone();
         let marks = self.call.params.bookmarks;
         self.phase = Phase::Live(seen);
@@ -286,7 +293,8 @@ impl Watch {
             }
             () = stop.cancelled() => self.end(seen),
             () = tokio::time::sleep_until(self.ends) => self.end(seen),
-            () = tokio::time::sleep_until(self.bookmark), if marks => {
+            () = tokio::time::sleep(RETRY), if retry => String::new(),
+            () = tokio::time::sleep_until(self.bookmark), if marks && !retry => {
                 self.bookmark = Instant::now() + self.api().options.bookmark_interval;
                 self.told = seen;
                 self.bookmark(seen, false)
@@ -304,28 +312,29 @@ impl Watch {
         }
     }
 
-    fn events(&mut self, rows: &[Arc<LogRow>]) -> Result<String, ApiError> {
+    fn events(&mut self, rows: &[Arc<LogRow>]) -> String {
         let mut text = String::new();
         for row in rows {
             let namespace = self.call.target.namespace.as_deref();
             if namespace.is_none_or(|namespace| namespace == row.key.namespace) {
-                self.event(&mut text, row)?;
+                self.event(&mut text, row);
             }
         }
-        Ok(text)
+        text
     }
 
     /// What a change is to somebody who sees only what is selected.
-    fn event(&mut self, text: &mut String, row: &LogRow) -> Result<(), ApiError> {
+    fn event(&mut self, text: &mut String, row: &LogRow) {
         let raw = self.form == Form::Object && !event::has_face(self.kind());
         if raw && self.selection.is_everything() {
             text.push_str(&raw_line(row.change.word(), &row.body));
-            return Ok(());
+            return;
         }
         let kind = self.kind();
-        let show = |body: &str| reply::parse(body).map(|value| event::show(kind, value));
-        let is = show(&row.body)?;
-        let was = row.prev.as_deref().map(show).transpose()?;
+        // One that is damaged in the database counts as one that is not there.
+        let show = |body: &str| serde_json::from_str(body).ok().map(|value| event::show(kind, value));
+        let Some(is) = show(&row.body) else { return };
+        let was = row.prev.as_deref().and_then(show);
         let selects_now = row.change != Change::Deleted && self.selection.matches(&is);
         let selected = was.as_ref().is_some_and(|was| self.selection.matches(was));
         match (selects_now, selected, was) {
@@ -338,7 +347,6 @@ impl Watch {
             }
             (false, _, _) => {}
         }
-        Ok(())
     }
 
     fn write(&mut self, text: &mut String, word: &str, object: &Value) {
@@ -360,7 +368,7 @@ impl Watch {
 
     /// Tells the client how far it is.
     fn bookmark(&mut self, version: i64, initial: bool) -> String {
-        let mut metadata = json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
         if initial {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }

@@ -1,19 +1,12 @@
-//! The kinds that a Kubernetes has by itself and that go with ours: what they look like, and the few rules of theirs
-//! that no schema can tell.
+//! The kinds that a Kubernetes has by itself and that go with ours: what they look like.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Map, Value, json};
 
 use super::{Schema, SchemaError};
 use crate::kind::{Kind, Limits, Rows};
-use crate::status::{ApiError, Cause};
-
-/// The most that the data of a `ConfigMap` or a Secret may weigh, in bytes.
-const MAX_DATA: u64 = 1 << 20;
 
 /// The built-in kinds.
 pub(crate) fn kinds() -> Vec<Result<Kind, SchemaError>> {
@@ -176,31 +169,26 @@ fn core_event() -> Value {
 }
 
 fn event_v1() -> Value {
-    let short = || json!({"type": "string", "maxLength": 128});
-    let mut event = object(
+    object(
         "Event is a report of an event somewhere in the system.",
         json!({
             "regarding": reference(), "related": reference(),
-            "reason": short(), "note": {"type": "string", "maxLength": 1024},
-            "type": {"type": "string", "enum": ["Normal", "Warning"]}, "action": short(),
+            "reason": text(), "note": text(),
+            "type": text(), "action": text(),
             "eventTime": time(),
             "series": object("How often it was.", json!({"count": whole(), "lastObservedTime": time()})),
-            "reportingController": text(), "reportingInstance": short(),
+            "reportingController": text(), "reportingInstance": text(),
             "deprecatedSource": object("Who reported it.", json!({"component": text(), "host": text()})),
             "deprecatedFirstTimestamp": time(), "deprecatedLastTimestamp": time(), "deprecatedCount": whole(),
         }),
-    );
-    event["required"] = json!(["eventTime"]);
-    event
+    )
 }
 
 fn lease() -> Value {
-    let positive = json!({"type": "integer", "format": "int32", "minimum": 1});
-    let counted = json!({"type": "integer", "format": "int32", "minimum": 0});
     object(
         "Lease defines a lease concept.",
         json!({"spec": object("Who holds it and until when.", json!({
-            "holderIdentity": text(), "leaseDurationSeconds": positive, "leaseTransitions": counted,
+            "holderIdentity": text(), "leaseDurationSeconds": whole(), "leaseTransitions": whole(),
             "acquireTime": time(), "renewTime": time(), "strategy": text(), "preferredHolder": text(),
         }))}),
     )
@@ -224,105 +212,4 @@ fn secret() -> Value {
             "type": {"type": "string", "default": "Opaque"},
         }),
     )
-}
-
-/// What is done to a built-in object before its shape is looked at: texts of a Secret become its data, a namespace
-/// gets the label of its name.
-pub(crate) fn prepare(kind: &Kind, object: &mut Value) -> Result<(), ApiError> {
-    match kind.rows {
-        Rows::Secret => encode_texts(object),
-        Rows::Namespace => {
-            let name = object.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned);
-            if let (Some(name), Some(metadata)) = (name, object.pointer_mut("/metadata")) {
-                metadata["labels"]["kubernetes.io/metadata.name"] = json!(name);
-            }
-            Ok(())
-        }
-        _ => Ok(()),
-    }
-}
-
-fn encode_texts(object: &mut Value) -> Result<(), ApiError> {
-    let Some(texts) = object.as_object_mut().and_then(|fields| fields.remove("stringData")) else {
-        return Ok(());
-    };
-    let refused = || ApiError::bad_request("stringData has to be an object of texts");
-    let texts: Map<String, Value> = match texts {
-        Value::Null => return Ok(()),
-        Value::Object(texts) => texts,
-        _ => return Err(refused()),
-    };
-    let data = object.as_object_mut().ok_or_else(refused)?.entry("data").or_insert_with(|| json!({}));
-    if data.is_null() {
-        *data = json!({});
-    }
-    let data = data.as_object_mut().ok_or_else(refused)?;
-    for (key, text) in texts {
-        let text = text.as_str().ok_or_else(refused)?;
-        let encoded = serde_json::to_value(ByteString(text.as_bytes().to_vec()));
-        data.insert(key, encoded.map_err(|_| refused())?);
-    }
-    Ok(())
-}
-
-/// The rules of built-in kinds that no schema can tell.
-pub(crate) fn validate(kind: &Kind, new: &Value, old: Option<&Value>) -> Vec<Cause> {
-    match kind.rows {
-        Rows::ConfigMap => data(new, old, &["data", "binaryData"]),
-        Rows::Secret => {
-            let mut causes = data(new, old, &["data"]);
-            if let Some(old) = old
-                && old.get("type") != new.get("type")
-            {
-                causes.push(Cause::invalid(
-                    "type",
-                    new.get("type").unwrap_or(&Value::Null),
-                    "field is immutable",
-                ));
-            }
-            causes
-        }
-        Rows::Event => event(kind, new),
-        Rows::Columns | Rows::Namespace | Rows::Lease => Vec::new(),
-    }
-}
-
-/// Keys, sizes and immutability of `ConfigMap`s and Secrets. No value is ever quoted.
-fn data(new: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<Cause> {
-    let (mut causes, mut size, mut keys) = (Vec::new(), 0_u64, BTreeSet::new());
-    for &field in fields {
-        for (key, value) in new.get(field).and_then(Value::as_object).into_iter().flatten() {
-            let path = format!("{field}[{key}]");
-            if let Some(why) = crate::syntax::data_key(key) {
-                causes.push(Cause::invalid(path.clone(), &json!(key), why));
-            }
-            if !keys.insert(key) {
-                causes.push(Cause::invalid(path, &json!(key), "duplicate of key present in data"));
-            }
-            size += value.as_str().map_or(0, |text| text.len() as u64);
-        }
-    }
-    if size > MAX_DATA {
-        causes.push(Cause::too_long("", MAX_DATA));
-    }
-    let Some(old) = old.filter(|old| old.get("immutable") == Some(&json!(true))) else { return causes };
-    if new.get("immutable") != Some(&json!(true)) {
-        causes.push(Cause::forbidden("immutable", "field is immutable when `immutable` is set"));
-    }
-    for field in fields.iter().filter(|&&field| old.get(field) != new.get(field)) {
-        causes.push(Cause::forbidden(*field, "field is immutable when `immutable` is set"));
-    }
-    causes
-}
-
-/// An event lives where its object does; about objects without a namespace, in `default` or anywhere.
-fn event(kind: &Kind, new: &Value) -> Vec<Cause> {
-    let field = if kind.group.is_empty() { "involvedObject" } else { "regarding" };
-    let text = |pointer: &str| new.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let (about, own) = (text(&format!("/{field}/namespace")), text("/metadata/namespace"));
-    if about == own || (about.is_empty() && own == "default") {
-        return Vec::new();
-    }
-    let detail = "does not match event.namespace";
-    vec![Cause::invalid(format!("{field}.namespace"), &json!(about), detail)]
 }

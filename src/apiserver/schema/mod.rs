@@ -5,6 +5,7 @@
 //! hold is refused before the first object comes.
 
 pub(crate) mod builtin;
+pub(crate) mod builtin_rules;
 mod check;
 mod format;
 mod node;
@@ -88,7 +89,13 @@ impl Schema {
     /// All that is wrong with an object, `metadata` aside: types, bounds, duplicates and, where those are right,
     /// the rules. Transition rules are checked against `old`.
     pub fn validate(&self, new: &Value, old: Option<&Value>) -> Vec<Cause> {
-        let mut causes = check::value(&self.root, new, "");
+        self.validate_after(Vec::new(), new, old)
+    }
+
+    /// As [`Schema::validate`], after other checks: what they found comes first, and may keep rules from being run.
+    pub(crate) fn validate_after(&self, earlier: Vec<Cause>, new: &Value, old: Option<&Value>) -> Vec<Cause> {
+        let mut causes = earlier;
+        causes.extend(check::value(&self.root, new, ""));
         check::duplicates(&self.root, new, "", &mut causes);
         if !self.root.has_rules {
             return causes;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use kube::core::cel::{CompiledSchema, ErrorKind, ValidationError, compile_schema, validate_compiled};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::check::identity;
 use super::node::{Additional, List, Node};
@@ -20,8 +20,6 @@ const RULES: &str = "x-kubernetes-validations";
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
     compiled: Arc<CompiledSchema>,
-    /// The type of the node, which is what errors quote instead of the value.
-    type_: String,
 }
 
 impl Rules {
@@ -37,8 +35,7 @@ impl Rules {
         if let Some(error) = compiled.compilation_errors().first() {
             return Err(failed(error.to_string()));
         }
-        let type_ = props.type_.clone().unwrap_or_default();
-        Ok(Some(Self { compiled: Arc::new(compiled), type_ }))
+        Ok(Some(Self { compiled: Arc::new(compiled) }))
     }
 }
 
@@ -76,7 +73,7 @@ pub(super) fn check(node: &Node, new: &Value, old: Option<&Value>, path: &str, c
     if let Some(rules) = &node.rules
         && let Err(errors) = validate_compiled(&rules.compiled, new, old)
     {
-        causes.extend(errors.iter().map(|error| cause(rules, error, path)));
+        causes.extend(errors.iter().map(|error| cause(new, error, path)));
     }
     for each in &node.all_of {
         check(each, new, old, path, causes);
@@ -109,18 +106,19 @@ fn counterpart<'a>(list: &List, entry: &Value, old: Option<&'a Value>) -> Option
     old?.as_array()?.iter().find(|old| identity(keys, old) == wanted)
 }
 
-fn cause(rules: &Rules, error: &ValidationError, path: &str) -> Cause {
+fn cause(value: &Value, error: &ValidationError, path: &str) -> Cause {
     let path = match (path, error.field_path.trim_start_matches('.')) {
         ("", "") => "<nil>".to_owned(),
         (path, "") => path.to_owned(),
         (path, below) => child(path, below),
     };
     let message = error.message.trim();
-    let value = json!(rules.type_);
+    let large = value.is_object() || value.is_array();
     match (&error.kind, error.reason.as_deref()) {
         (ErrorKind::ValidationFailure, Some("FieldValueForbidden")) => Cause::forbidden(path, message),
         (ErrorKind::ValidationFailure, Some("FieldValueRequired")) => Cause::required(path, message),
-        (ErrorKind::ValidationFailure, Some("FieldValueDuplicate")) => Cause::duplicate(path, &value),
-        _ => Cause::invalid(path, &value, message),
+        (ErrorKind::ValidationFailure, Some("FieldValueDuplicate")) => Cause::duplicate(path, value),
+        _ if large => Cause::invalid_whole(path, message),
+        _ => Cause::invalid(path, value, message),
     }
 }

@@ -5,7 +5,7 @@ use sqlx::{AnyConnection, Connection, Row as _};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::connection::{CHANNEL, within};
+use super::connection::{CHANNEL, written_within};
 use super::{Change, Key, Row, Store, StoreError};
 
 /// Under what namespaces are stored.
@@ -87,7 +87,7 @@ impl Store {
     async fn write(&self, write: Write<'_>) -> Result<Result<Committed, Refusal>, StoreError> {
         let mut connection = self.writer().await?;
         let notify = self.listen_url().is_some();
-        let outcome = within(transact(&mut connection, self.begin(), notify, write)).await;
+        let outcome = written_within(transact(&mut connection, self.begin(), notify, write)).await;
         let outcome = self.settle(connection, outcome)?;
         if outcome.is_ok() {
             self.written().notify_one();

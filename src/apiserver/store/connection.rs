@@ -21,8 +21,8 @@ use super::{Location, StoreError, migrations};
 /// How long a request waits for a connection, and then for its statements.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long the first attempts at a database may take each.
-const KNOCK: Duration = Duration::from_secs(5);
+/// How long one attempt to reach a database may take.
+const KNOCK: Duration = Duration::from_secs(3);
 
 /// Any number that only this program locks: the migrations of one database run one after the other.
 const MIGRATION_LOCK: &str =
@@ -132,11 +132,6 @@ impl Store {
         &self.0.health
     }
 
-    /// Where it is, fit to be shown.
-    pub(crate) fn location(&self) -> &Location {
-        &self.0.location
-    }
-
     /// Rings when this process has written.
     pub(super) fn written(&self) -> &Notify {
         &self.0.written
@@ -167,13 +162,19 @@ impl Store {
 
     async fn acquire(&self, pool: &AnyPool) -> Result<PoolConnection<Any>, StoreError> {
         // While the database is away, everybody hears so at once instead of waiting in line.
-        self.0.health.get().map_err(|why| StoreError::Away(why.to_string()))?;
-        pool.acquire().await.map_err(|error| self.judge(error))
+        tokio::select! {
+            biased;
+            why = self.0.health.failed() => Err(StoreError::Away(why.to_string())),
+            acquired = pool.acquire() => acquired.map_err(|error| self.judge(error)),
+        }
     }
 
     /// A connection to find out whether the database is back.
     pub(super) async fn probe(&self) -> Result<PoolConnection<Any>, StoreError> {
-        self.0.readers.acquire().await.map_err(StoreError::from)
+        match tokio::time::timeout(KNOCK, self.0.readers.acquire()).await {
+            Ok(acquired) => acquired.map_err(StoreError::from),
+            Err(_) => Err(StoreError::Away("no connection to it could be made".into())),
+        }
     }
 
     /// Gives a connection back after its work. One that failed is not used again.
@@ -183,7 +184,10 @@ impl Store {
         outcome: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if let Err(StoreError::Away(why) | StoreError::Unknown(why)) = &outcome {
-            connection.close_on_drop();
+            // A database in memory is the connection.
+            if self.listen_url().is_some() {
+                connection.close_on_drop();
+            }
             self.0.health.down(why);
         }
         outcome
@@ -207,7 +211,16 @@ impl Store {
 
 /// Waits for work on a connection, but not for ever.
 pub(super) async fn within<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(StoreError::no_answer()))
+    let late = || StoreError::Away("it did not answer in time".into());
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// The same for a write, of which nobody knows in the end whether it was made.
+pub(super) async fn written_within<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let late = || StoreError::Unknown("it did not answer in time".into());
+    tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn pools(options: &AnyConnectOptions, location: &Location) -> (AnyPool, AnyPool) {

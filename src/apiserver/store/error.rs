@@ -16,12 +16,6 @@ pub(crate) enum StoreError {
     Broken(String),
 }
 
-impl StoreError {
-    pub(super) fn no_answer() -> Self {
-        Self::Away("it did not answer in time".into())
-    }
-}
-
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let cause = cause(&error);

@@ -24,6 +24,9 @@ impl Health {
         self.0.send_if_modified(|state| {
             let changed = state.is_err();
             *state = Ok(());
+            if changed {
+                tracing::info!("the database is available");
+            }
             changed
         });
     }
@@ -43,5 +46,14 @@ impl Health {
     pub(crate) async fn wait(&self) {
         // The sender lives in `self`, so the only way out is the condition.
         let _ = self.0.subscribe().wait_for(Result::is_ok).await;
+    }
+
+    /// Returns once the database does not answer; at once while it does not.
+    pub(super) async fn failed(&self) -> NotReady {
+        match self.0.subscribe().wait_for(Result::is_err).await.map(|state| state.clone()) {
+            Ok(Err(why)) => why,
+            // The sender lives in `self`, and the condition is that there is an error.
+            _ => std::future::pending().await,
+        }
     }
 }

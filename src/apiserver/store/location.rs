@@ -54,11 +54,6 @@ impl Location {
     pub(super) fn place(&self) -> &Place {
         &self.0
     }
-
-    /// Whether other processes may write to it.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.0 != Place::SqliteMemory
-    }
 }
 
 impl FromStr for Location {

@@ -22,6 +22,18 @@ pub(crate) struct Range<'a> {
     pub(crate) limit: Option<i64>,
 }
 
+impl Range<'_> {
+    /// After which namespace and name it begins.
+    fn start(&self) -> (&str, &str) {
+        self.after.unwrap_or((self.namespace.unwrap_or(""), ""))
+    }
+
+    /// How many rows to ask for, to learn whether there are more.
+    fn one_more(&self) -> i64 {
+        self.limit.map_or(i64::MAX, |limit| limit.saturating_add(1))
+    }
+}
+
 /// What a list found.
 #[derive(Debug)]
 pub(crate) struct Page {
@@ -79,6 +91,10 @@ impl Store {
 
     /// One object.
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Row>, StoreError> {
+        // Nothing has such a name, and PostgreSQL would be upset.
+        if key.name.contains('\0') || key.namespace.contains('\0') {
+            return Ok(None);
+        }
         let mut connection = self.reader().await?;
         let outcome = within(get(&mut connection, key)).await;
         self.settle(connection, outcome)
@@ -89,6 +105,13 @@ impl Store {
         let mut connection = self.reader().await?;
         let outcome = within(list(&mut connection, range, at)).await;
         self.settle(connection, outcome)?
+    }
+
+    /// How many objects there are now.
+    pub(crate) async fn count(&self, range: &Range<'_>) -> Result<i64, StoreError> {
+        let mut connection = self.reader().await?;
+        let outcome = within(count(&mut connection, range)).await;
+        self.settle(connection, outcome)
     }
 
     /// What was written after a version, at most `limit` rows of all resources or of one, and how far the log is
@@ -144,6 +167,13 @@ async fn list(
         if rv > before.current {
             return Ok(Err(AsOf::Future(before.current)));
         }
+        if rv == before.current {
+            let rows = newest(connection, range).await?;
+            // Nobody wrote in between, so that this is the version; as it mostly is.
+            if versions(connection).await?.current == rv {
+                return Ok(Ok(page(rows, rv, range.limit)));
+            }
+        }
         let rows = if rv < before.compacted { Vec::new() } else { as_of(connection, range, rv).await? };
         // Looked at afterwards: rows of the log that were needed may just have gone.
         let after = versions(connection).await?;
@@ -157,8 +187,40 @@ async fn list(
     Err(StoreError::Away("its log is compacted faster than a list can be read".into()))
 }
 
+async fn count(connection: &mut AnyConnection, range: &Range<'_>) -> Result<i64, StoreError> {
+    let (namespace, name) = range.start();
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM api_objects \
+         WHERE resource = $1 AND (namespace, name) > ($2, $3) AND namespace <= $4",
+    )
+    .bind(range.resource)
+    .bind(namespace)
+    .bind(name)
+    .bind(range.namespace.unwrap_or(LAST))
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
+}
+
+async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Row>, StoreError> {
+    let (namespace, name) = range.start();
+    let rows = sqlx::query(
+        "SELECT namespace, name, rv, body FROM api_objects \
+         WHERE resource = $1 AND (namespace, name) > ($2, $3) AND namespace <= $4 \
+         ORDER BY namespace, name LIMIT $5",
+    )
+    .bind(range.resource)
+    .bind(namespace)
+    .bind(name)
+    .bind(range.namespace.unwrap_or(LAST))
+    .bind(range.one_more())
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.iter().map(object).collect::<Result<_, _>>()?)
+}
+
 async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Result<Vec<Row>, StoreError> {
-    let (namespace, name) = range.after.unwrap_or((range.namespace.unwrap_or(""), ""));
+    let (namespace, name) = range.start();
     let rows = sqlx::query(
         "SELECT namespace, name, rv, body FROM api_objects \
          WHERE resource = $1 AND (namespace, name) > ($2, $3) AND namespace <= $4 AND rv <= $5 \
@@ -175,7 +237,7 @@ async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Re
     .bind(name)
     .bind(range.namespace.unwrap_or(LAST))
     .bind(rv)
-    .bind(range.limit.map_or(i64::MAX, |limit| limit.saturating_add(1)))
+    .bind(range.one_more())
     .fetch_all(connection)
     .await?;
     Ok(rows.iter().map(object).collect::<Result<_, _>>()?)

@@ -36,13 +36,6 @@ impl Store {
         self.settle(connection, outcome)
     }
 
-    /// How many objects of a resource there are.
-    pub(crate) async fn count(&self, resource: &str) -> Result<i64, StoreError> {
-        let mut connection = self.reader().await?;
-        let outcome = within(count(&mut connection, resource)).await;
-        self.settle(connection, outcome)
-    }
-
     /// The digest of the schema that the objects of a resource were last checked against.
     pub(crate) async fn schema_digest(&self, resource: &str) -> Result<Option<String>, StoreError> {
         let mut connection = self.reader().await?;
@@ -110,14 +103,6 @@ async fn find(connection: &mut AnyConnection, uid: &str) -> Result<Option<Key>, 
     Ok(row.as_ref().map(key).transpose()?)
 }
 
-async fn count(connection: &mut AnyConnection, resource: &str) -> Result<i64, StoreError> {
-    let count: Option<i64> = sqlx::query_scalar("SELECT objects FROM api_kinds WHERE resource = $1")
-        .bind(resource)
-        .fetch_optional(connection)
-        .await?;
-    Ok(count.unwrap_or(0))
-}
-
 async fn schema_digest(connection: &mut AnyConnection, resource: &str) -> Result<Option<String>, StoreError> {
     Ok(sqlx::query_scalar("SELECT schema_digest FROM api_kinds WHERE resource = $1")
         .bind(resource)
@@ -148,16 +133,15 @@ async fn compact(
     most: i64,
 ) -> Result<i64, StoreError> {
     let mut transaction = connection.begin_with(begin).await?;
-    let by_age: Option<i64> = sqlx::query_scalar("SELECT MAX(rv) FROM api_log WHERE written_at < $1")
-        .bind(before)
-        .fetch_one(&mut *transaction)
-        .await?;
-    let by_count: Option<i64> =
-        sqlx::query_scalar("SELECT rv FROM api_log ORDER BY rv DESC LIMIT 1 OFFSET $1")
-            .bind(most)
+    let current: i64 = sqlx::query_scalar("SELECT rv FROM api_meta").fetch_one(&mut *transaction).await?;
+    let oldest_kept: Option<i64> =
+        sqlx::query_scalar("SELECT rv FROM api_log WHERE written_at >= $1 ORDER BY rv LIMIT 1")
+            .bind(before)
             .fetch_optional(&mut *transaction)
             .await?;
-    let target = by_age.max(by_count).unwrap_or(0);
+    let by_age = oldest_kept.map_or(current, |rv| rv - 1);
+    // Every version is one row.
+    let target = by_age.max(current.saturating_sub(most));
     // Announced first, dropped afterwards: whoever needs a row that is gone can see that it is.
     sqlx::query("UPDATE api_meta SET compacted = $1 WHERE compacted < $1")
         .bind(target)

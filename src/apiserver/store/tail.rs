@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 
-use super::{LogRow, Store, StoreError};
+use super::{Change, LogRow, NAMESPACES, Store, StoreError};
 
 /// How often other processes' writes are looked for when nothing rings.
 const POLL: Duration = Duration::from_secs(1);
@@ -19,8 +19,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long to wait before a lost listener connects again.
 const RECONNECT: Duration = Duration::from_secs(2);
 
-/// Rows read at once.
+/// Rows read from the database at once.
 const BATCH: i64 = 256;
+
+/// Rows given to a watcher at once.
+const AT_ONCE: usize = 256;
 
 /// The most rows kept in memory, and their most bytes.
 const MAX_ROWS: usize = 1_024;
@@ -38,6 +41,8 @@ struct Inner {
     position: watch::Sender<i64>,
     /// Something that may have orphaned others was written.
     collect: Notify,
+    /// A namespace was written.
+    namespaces: Notify,
     /// Counts up when versions went backwards: the database was restored from a backup.
     epoch: watch::Sender<u64>,
 }
@@ -71,6 +76,7 @@ impl Tail {
             ring: Mutex::default(),
             position: watch::Sender::new(0),
             collect: Notify::new(),
+            namespaces: Notify::new(),
             epoch: watch::Sender::new(0),
         }))
     }
@@ -88,6 +94,11 @@ impl Tail {
     /// Rings when something may have lost its owner.
     pub(crate) fn collect(&self) -> &Notify {
         &self.0.collect
+    }
+
+    /// Rings when a namespace may be going.
+    pub(crate) fn namespaces(&self) -> &Notify {
+        &self.0.namespaces
     }
 
     /// What happened to a resource after a version.
@@ -112,8 +123,13 @@ impl Tail {
             return None;
         }
         let from = ring.rows.partition_point(|row| row.rv <= version);
-        let rows = ring.rows.range(from..).filter(|row| &*row.key.resource == resource).cloned().collect();
-        Some(News::Rows { rows, seen: position.max(version) })
+        let rows = ring.rows.range(from..).filter(|row| &*row.key.resource == resource);
+        let rows: Vec<_> = rows.take(AT_ONCE).cloned().collect();
+        let seen = match rows.last() {
+            Some(last) if rows.len() == AT_ONCE => last.rv,
+            _ => position.max(version),
+        };
+        Some(News::Rows { rows, seen })
     }
 
     /// Follows the log for ever, through every outage.
@@ -178,9 +194,14 @@ impl Tail {
 
     fn push(&self, rows: Vec<LogRow>, position: i64) {
         let mut ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut collect = false;
+        let (mut collect, mut namespaces) = (false, false);
         for row in rows {
-            collect |= row.change == super::Change::Deleted || row.body.contains("\"ownerReferences\"");
+            namespaces |= &*row.key.resource == NAMESPACES;
+            collect |= match row.change {
+                Change::Deleted => true,
+                Change::Added => row.body.contains("\"ownerReferences\""),
+                Change::Modified => false,
+            };
             ring.bytes += row.weight();
             ring.rows.push_back(Arc::new(row));
         }
@@ -193,6 +214,9 @@ impl Tail {
         self.0.position.send_replace(position);
         if collect {
             self.0.collect.notify_one();
+        }
+        if namespaces {
+            self.0.namespaces.notify_one();
         }
     }
 

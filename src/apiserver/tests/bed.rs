@@ -1,5 +1,8 @@
 //! What the tests share: planes over each kind of database, and requests to them.
 
+use std::time::Duration;
+
+use http_body_util::BodyExt;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use serde_json::{Value, json};
@@ -140,3 +143,63 @@ pub(super) async fn ask_as(
 pub(super) async fn get(client: &Client, path: &str) -> (u16, Value) {
     ask_as(client, "GET", path, "application/json", String::new()).await
 }
+
+/// A watch as it comes over the wire.
+pub(super) struct Watched {
+    body: kube::client::Body,
+    rest: String,
+}
+
+pub(super) async fn watch(client: &Client, path: &str) -> Watched {
+    watch_as(client, path, "application/json").await
+}
+
+pub(super) async fn watch_as(client: &Client, path: &str, accept: &str) -> Watched {
+    let request = http::Request::builder()
+        .uri(path)
+        .header("accept", accept)
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let response = client.send(request).await.unwrap();
+    assert_eq!(response.status().as_u16(), 200, "{path}");
+    Watched { body: response.into_body(), rest: String::new() }
+}
+
+impl Watched {
+    /// The next event; `None` when the watch has ended.
+    pub(super) async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some((line, rest)) = self.rest.split_once('\n') {
+                let event = serde_json::from_str(line).unwrap();
+                self.rest = rest.to_owned();
+                return Some(event);
+            }
+            let frame = within(self.body.frame()).await?.unwrap();
+            self.rest.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+        }
+    }
+
+    /// The next event's type and its object's name.
+    pub(super) async fn next_short(&mut self) -> (String, String) {
+        let event = self.next().await.expect("the watch goes on");
+        let text =
+            |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        (text("/type"), text("/object/metadata/name"))
+    }
+}
+
+pub(super) async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work).await.expect("it takes too long")
+}
+
+/// Waits until something is so.
+pub(super) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);

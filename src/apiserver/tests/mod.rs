@@ -2,4 +2,11 @@
 
 mod basics;
 mod bed;
+mod history;
+mod lifecycle;
+mod lists;
+mod outage;
+mod replicas;
+mod rules;
 mod runtime;
+mod watches;

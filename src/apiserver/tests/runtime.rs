@@ -16,7 +16,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tokio::sync::oneshot;
 
-use super::bed::{On, bed, widget};
+use super::bed::{On, bed, widget, within};
 
 fn resource() -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("test.tagwarden.io", "v1", "Widget"), "widgets")
@@ -102,8 +102,4 @@ async fn a_controller_runs_against_the_plane() {
         assert!(reasons.contains(&"Seen".to_owned()), "{on:?}: {reasons:?}");
         bed.plane.shutdown().await;
     }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
 }

@@ -139,9 +139,11 @@ impl Collector {
                 for &type_id in listing.types() {
                     self.cells_done += 1;
                     let cell = self.cells.entry((account, Arc::clone(&region), type_id)).or_default();
-                    cell.result = Some(match &listing {
-                        Listing::Tagged(_) if result.is_ok() => Err(tagged_only()),
-                        _ => result.clone(),
+                    let error = result.as_ref().err().filter(|error| error.is_about(type_id));
+                    cell.result = Some(match (error, &listing) {
+                        (Some(error), _) => Err(error.gap.clone()),
+                        (None, Listing::Tagged(_)) => Err(tagged_only()),
+                        (None, _) => Ok(()),
                     });
                 }
             }

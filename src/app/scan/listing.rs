@@ -29,7 +29,7 @@ pub(super) enum Message {
     /// Some resources, none of which came before.
     Page { account: usize, region: Arc<str>, resources: Vec<Resource> },
     /// Nothing more will come for the types of this listing.
-    Done { account: usize, region: Arc<str>, listing: Listing, result: Result<(), Gap> },
+    Done { account: usize, region: Arc<str>, listing: Listing, result: Result<(), ListError> },
 }
 
 /// The messages of all listing tasks, until the last one is done. Dropping them stops the tasks.
@@ -119,7 +119,7 @@ impl<S: Session> Job<S> {
             match self.attempt(&mut seen).await {
                 Ok(()) => break Ok(()),
                 Err(error) if error.restart && restarts < RESTARTS => restarts += 1,
-                Err(error) => break Err(error.gap),
+                Err(error) => break Err(error),
             }
         };
         let Self { context, region, listing } = self;
@@ -135,7 +135,7 @@ impl<S: Session> Job<S> {
         let work = session.list(&self.listing, &self.region, &sender);
         tokio::pin!(work);
         let mut deadline = Instant::now() + *silence;
-        let stop = |gap: Gap| Err(ListError { gap, restart: false });
+        let stop = |gap: Gap| Err(ListError { gap, types: None, restart: false });
         loop {
             tokio::select! {
                 biased;

@@ -100,11 +100,47 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     clock: impl Fn() -> Timestamp,
 ) -> Result<ScanReport, ScanError<S::Error>> {
     let started_at = clock();
-    progress.send_modify(|now| now.accounts = request.accounts.len());
     let surveys = survey::survey(&inventory, request, progress, cancel).await;
     let fields = regions::choose(&request.regions, &surveys).map_err(|missing| {
         ScanError::UnavailableRegion { asked: missing.asked, available: missing.available }
     })?;
+    let scene = Scene { surveys, fields, started_at };
+    look(inventory, request, scene, sink, progress, cancel, clock).await.map_err(ScanError::Sink)
+}
+
+/// A [`scan`] of some accounts out of many: a region that none of them has is a gap, because another may have it.
+pub async fn scan_part<I: Inventory, S: FindingSink>(
+    inventory: Arc<I>,
+    request: &ScanRequest,
+    sink: &mut S,
+    progress: &watch::Sender<Progress>,
+    cancel: &CancellationToken,
+    clock: impl Fn() -> Timestamp,
+) -> Result<ScanReport, S::Error> {
+    let started_at = clock();
+    let surveys = survey::survey(&inventory, request, progress, cancel).await;
+    let fields = regions::fields(&request.regions, &surveys);
+    let scene = Scene { surveys, fields, started_at };
+    look(inventory, request, scene, sink, progress, cancel, clock).await
+}
+
+/// What is known before anything is listed.
+struct Scene<S> {
+    surveys: Vec<survey::Surveyed<S>>,
+    fields: Vec<regions::Field>,
+    started_at: Timestamp,
+}
+
+async fn look<I: Inventory, S: FindingSink>(
+    inventory: Arc<I>,
+    request: &ScanRequest,
+    scene: Scene<I::Session>,
+    sink: &mut S,
+    progress: &watch::Sender<Progress>,
+    cancel: &CancellationToken,
+    clock: impl Fn() -> Timestamp,
+) -> Result<ScanReport, S::Error> {
+    let Scene { surveys, fields, started_at } = scene;
     let types = request.policy.types_in_scope(&request.types);
 
     let mut collector = collect::Collector::new(request, &surveys, started_at);
@@ -112,16 +148,15 @@ pub async fn scan<I: Inventory, S: FindingSink>(
     progress.send_modify(|now| now.cells = collector.cells());
     let mut messages = listing::start(surveys, itineraries, request.bounds, cancel);
     while let Some(message) = messages.next().await {
-        collector.take(message, sink).await.map_err(ScanError::Sink)?;
-        let throttled = inventory.traffic().throttled;
+        collector.take(message, sink).await?;
         progress.send_modify(|now| {
             now.resources = collector.resources();
             now.cells_done = collector.cells_done();
-            now.throttled = throttled;
+            now.throttled = inventory.throttled();
         });
     }
     let report = collector.report(clock(), inventory.traffic(), cancel.is_cancelled());
-    sink.finish(&report).await.map_err(ScanError::Sink)?;
+    sink.finish(&report).await?;
     Ok(report)
 }
 

@@ -23,7 +23,7 @@ pub(super) struct Missing {
 
 /// The field of each survey, in the same order.
 pub(super) fn choose<S>(asked: &[String], surveys: &[Surveyed<S>]) -> Result<Vec<Field>, Missing> {
-    let fields: Vec<Field> = surveys.iter().map(|survey| field(asked, survey)).collect();
+    let fields = fields(asked, surveys);
     for region in asked {
         let known = |field: &Field| field.regions.iter().any(|name| **name == **region);
         let could_tell = surveys.iter().any(|survey| survey.enabled().is_some());
@@ -32,6 +32,11 @@ pub(super) fn choose<S>(asked: &[String], surveys: &[Surveyed<S>]) -> Result<Vec
         }
     }
     Ok(fields)
+}
+
+/// The field of each survey, whatever is asked for: a region that nobody has is a gap like any other.
+pub(super) fn fields<S>(asked: &[String], surveys: &[Surveyed<S>]) -> Vec<Field> {
+    surveys.iter().map(|survey| field(asked, survey)).collect()
 }
 
 fn available<S>(surveys: &[Surveyed<S>]) -> Vec<String> {

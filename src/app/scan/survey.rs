@@ -57,6 +57,7 @@ pub(super) async fn survey<I: Inventory>(
     cancel: &CancellationToken,
 ) -> Vec<Surveyed<I::Session>> {
     let silence = request.bounds.silence;
+    progress.send_modify(|now| now.accounts = request.accounts.len());
     // Owned targets: a borrowed item would tie the stream's future to one lifetime.
     let targets: Vec<AccountTarget> = request.accounts.clone();
     stream::iter(targets.into_iter().map(|target| {

@@ -12,7 +12,7 @@ use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::listing::Listing;
 use tagwarden_core::policy::{AppliesToDraft, Policy, PolicyDraft, Requested, TagRuleDraft, compile};
-use tagwarden_core::registry::Registry;
+use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::report::{AccountState, ScanReport, ViolationRow};
 use tagwarden_core::resource::{Resource, Tag, Tags};
 use tokio::sync::watch;
@@ -38,6 +38,7 @@ struct Cloud {
     undiscovered: Option<Gap>,
     scenes: HashMap<(String, String, String), Scene>,
     attempts: AtomicUsize,
+    traffic_asked: AtomicUsize,
 }
 
 struct Account {
@@ -63,7 +64,12 @@ impl Inventory for World {
     }
 
     fn traffic(&self) -> Traffic {
-        Traffic::default()
+        self.cloud.traffic_asked.fetch_add(1, Ordering::SeqCst);
+        Traffic { throttled: self.throttled(), ..Traffic::default() }
+    }
+
+    fn throttled(&self) -> u64 {
+        7
     }
 }
 
@@ -110,7 +116,7 @@ impl Session for Account {
     }
 }
 
-fn resource(id: &str, type_id: tagwarden_core::registry::TypeId, region: &Arc<str>) -> Resource {
+fn resource(id: &str, type_id: TypeId, region: &Arc<str>) -> Resource {
     let tag = Tag { key: "Owner".into(), value: "someone".into() };
     let tags = match id.chars().last() {
         Some('!') => Tags::Read(vec![tag]),
@@ -121,7 +127,7 @@ fn resource(id: &str, type_id: tagwarden_core::registry::TypeId, region: &Arc<st
 }
 
 fn failed(cause: &str) -> ListError {
-    ListError { gap: Gap { state: CellState::Failed, cause: cause.into() }, restart: false }
+    ListError { gap: Gap { state: CellState::Failed, cause: cause.into() }, types: None, restart: false }
 }
 
 #[derive(Default)]
@@ -205,18 +211,30 @@ async fn run_policy(
     stop: impl Fn(&Progress) -> bool + Send + Sync + 'static,
 ) -> (ScanReport, Sink) {
     let registry = Registry::builtin();
+    let types = ["ec2:instance", "ec2:volume"].iter().map(|name| registry.id(name).unwrap()).collect();
+    run_types(policy, cloud, accounts, types, silence, stop).await
+}
+
+async fn run_types(
+    policy: Arc<Policy>,
+    cloud: Cloud,
+    accounts: &[&str],
+    types: Vec<TypeId>,
+    silence: Duration,
+    stop: impl Fn(&Progress) -> bool + Send + Sync + 'static,
+) -> (ScanReport, Sink) {
+    let registry = Registry::builtin();
     let request = ScanRequest {
         run_id: "run".into(),
         policy,
         registry: Arc::clone(&registry),
         accounts: accounts.iter().map(|id| target(id)).collect(),
         regions: Vec::new(),
-        types: Requested::Types(
-            ["ec2:instance", "ec2:volume"].iter().map(|name| registry.id(name).unwrap()).collect(),
-        ),
+        types: Requested::Types(types),
         bounds: Bounds { accounts: 2, listings_per_region: 4, silence },
     };
-    let world = Arc::new(World { cloud: Arc::new(cloud), registry });
+    let cloud = Arc::new(cloud);
+    let world = Arc::new(World { cloud: Arc::clone(&cloud), registry });
     let mut sink = Sink::default();
     let (progress, seen) = watch::channel(Progress::default());
     let cancel = CancellationToken::new();
@@ -230,6 +248,9 @@ async fn run_policy(
         scan(world, &request, &mut sink, &progress, &cancel, || Timestamp::UNIX_EPOCH).await.unwrap();
     assert!(sink.finished);
     assert_eq!(seen.borrow().cells, seen.borrow().cells_done);
+    // The whole table of requests is copied for the report, not for each page.
+    assert_eq!(cloud.traffic_asked.load(Ordering::SeqCst), 1);
+    assert!(report.throttled == 7 && [0, 7].contains(&seen.borrow().throttled));
     (report, sink)
 }
 
@@ -267,7 +288,8 @@ async fn pages_become_counts_and_findings() {
 #[tokio::test]
 async fn a_denied_type_is_a_gap_and_nothing_else_suffers() {
     let mut cloud = Cloud::default();
-    let denied = ListError { gap: Gap { state: CellState::Denied, cause: "no".into() }, restart: false };
+    let denied =
+        ListError { gap: Gap { state: CellState::Denied, cause: "no".into() }, types: None, restart: false };
     scenes(
         &mut cloud,
         &[
@@ -279,6 +301,25 @@ async fn a_denied_type_is_a_gap_and_nothing_else_suffers() {
     assert_eq!(state(&report, ONE, "us-east-1", "ec2:instance"), (CellState::Denied, 1));
     assert_eq!(state(&report, ONE, "us-east-1", "ec2:volume"), (CellState::Complete, 1));
     assert!(!report.complete() && !report.saw_nothing());
+}
+
+#[tokio::test]
+async fn a_gap_of_one_type_leaves_the_others_of_its_listing_alone() {
+    let registry = Registry::builtin();
+    let ids: Vec<TypeId> = ["sns:topic", "sqs:queue"].iter().map(|name| registry.id(name).unwrap()).collect();
+    let unread = ListError { types: Some(vec![ids[1]]), ..failed("one has an ARN of unknown form") };
+    let mut cloud = Cloud::default();
+    scenes(
+        &mut cloud,
+        &[
+            (ONE, "us-east-1", "sns:topic", Scene::Pages(vec![vec!["a!"]])),
+            (ONE, "us-east-1", "sqs:queue", Scene::Breaks(vec![vec!["b!"]], unread)),
+        ],
+    );
+    let policy = owner_required(&registry);
+    let (report, _) = run_types(policy, cloud, &[ONE], ids, Duration::from_mins(1), |_| false).await;
+    assert_eq!(state(&report, ONE, "us-east-1", "sns:topic"), (CellState::TaggedOnly, 1));
+    assert_eq!(state(&report, ONE, "us-east-1", "sqs:queue"), (CellState::Failed, 1));
 }
 
 #[tokio::test]
@@ -363,7 +404,8 @@ async fn without_discovery_the_default_region_is_scanned_and_the_report_says_so(
 
 #[tokio::test]
 async fn only_what_the_policy_judges_somewhere_is_listed_there() {
-    let denied = ListError { gap: Gap { state: CellState::Denied, cause: "no".into() }, restart: false };
+    let denied =
+        ListError { gap: Gap { state: CellState::Denied, cause: "no".into() }, types: None, restart: false };
     let mut cloud = Cloud::default();
     scenes(
         &mut cloud,

@@ -27,7 +27,7 @@ pub(super) async fn instances(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
                 let state = instance.state.as_ref().and_then(|state| state.name.as_ref());
                 !matches!(state, Some(InstanceStateName::Terminated | InstanceStateName::ShuttingDown))
             })
-            .filter_map(|instance| Some(run.resource(id, instance.instance_id?, read(instance.tags))))
+            .filter_map(|instance| run.resource(id, instance.instance_id?, read(instance.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -42,7 +42,7 @@ pub(super) async fn volumes(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
         let volumes = output.volumes.unwrap_or_default().into_iter();
         let items = volumes
             .filter(|volume| !matches!(volume.state, Some(VolumeState::Deleting | VolumeState::Deleted)))
-            .filter_map(|volume| Some(run.resource(id, volume.volume_id?, read(volume.tags))))
+            .filter_map(|volume| run.resource(id, volume.volume_id?, read(volume.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -58,7 +58,7 @@ pub(super) async fn snapshots(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
         let snapshots = output.snapshots.unwrap_or_default().into_iter();
         let items = snapshots
             .filter(|snapshot| run.owns(snapshot.owner_id.as_deref()))
-            .filter_map(|snapshot| Some(run.resource(id, snapshot.snapshot_id?, read(snapshot.tags))))
+            .filter_map(|snapshot| run.resource(id, snapshot.snapshot_id?, read(snapshot.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -71,7 +71,7 @@ pub(super) async fn elastic_ips(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
     let output = run.call(Api::Ec2, "ec2:DescribeAddresses", sent).await?;
     let addresses = output.addresses.unwrap_or_default().into_iter();
     let page = addresses
-        .filter_map(|address| Some(run.resource(id, address.allocation_id?, read(address.tags))))
+        .filter_map(|address| run.resource(id, address.allocation_id?, read(address.tags)))
         .collect();
     run.send(page).await
 }
@@ -87,7 +87,7 @@ pub(super) async fn nat_gateways(run: &Run<'_>, id: TypeId) -> Result<(), Stop> 
             .filter(|gateway| {
                 !matches!(gateway.state, Some(NatGatewayState::Deleted | NatGatewayState::Deleting))
             })
-            .filter_map(|gateway| Some(run.resource(id, gateway.nat_gateway_id?, read(gateway.tags))))
+            .filter_map(|gateway| run.resource(id, gateway.nat_gateway_id?, read(gateway.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -102,7 +102,7 @@ pub(super) async fn vpcs(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
         let vpcs = output.vpcs.unwrap_or_default().into_iter();
         let items = vpcs
             .filter(|vpc| run.owns(vpc.owner_id.as_deref()))
-            .filter_map(|vpc| Some(run.resource(id, vpc.vpc_id?, read(vpc.tags))))
+            .filter_map(|vpc| run.resource(id, vpc.vpc_id?, read(vpc.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -117,7 +117,7 @@ pub(super) async fn subnets(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
         let subnets = output.subnets.unwrap_or_default().into_iter();
         let items = subnets
             .filter(|subnet| run.owns(subnet.owner_id.as_deref()))
-            .filter_map(|subnet| Some(run.resource(id, subnet.subnet_id?, read(subnet.tags))))
+            .filter_map(|subnet| run.resource(id, subnet.subnet_id?, read(subnet.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })
@@ -133,7 +133,7 @@ pub(super) async fn security_groups(run: &Run<'_>, id: TypeId) -> Result<(), Sto
         let groups = output.security_groups.unwrap_or_default().into_iter();
         let items = groups
             .filter(|group| run.owns(group.owner_id.as_deref()))
-            .filter_map(|group| Some(run.resource(id, group.group_id?, read(group.tags))))
+            .filter_map(|group| run.resource(id, group.group_id?, read(group.tags)))
             .collect();
         Ok(Page { items, next: output.next_token })
     })

@@ -9,10 +9,9 @@ use std::pin::pin;
 use aws_sdk_ecs::types::{
     ClusterField, Failure, ServiceField, SortOrder, Tag as EcsTag, TaskDefinitionStatus,
 };
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::StreamExt;
 use futures_util::stream;
-use tagwarden_core::coverage::CellState;
+use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::registry::TypeId;
 use tagwarden_core::resource::{Resource, Tag, Tags};
 
@@ -29,6 +28,8 @@ const CLUSTERS_MAX: usize = 100;
 const SERVICES_MAX: usize = 10;
 /// Calls under way for one listing: clusters being listed, and services being described for each.
 const CALLS_MAX: usize = 4;
+/// What calls about a cluster answer once it was deleted.
+const CLUSTER_GONE: &str = "ClusterNotFoundException";
 
 fn read(list: Option<Vec<EcsTag>>) -> Tags {
     Tags::Read(tags(list, |tag| (tag.key, tag.value)))
@@ -73,13 +74,17 @@ pub(super) async fn services(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
     .await
 }
 
+/// A cluster that was deleted meanwhile has no services any more.
 async fn services_of(run: &Run<'_>, id: TypeId, cluster: String) -> Result<(), Stop> {
     let cluster = &*cluster;
     let ask = |token: Option<String>| async move {
         let request = run.clients.ecs().list_services().cluster(cluster).max_results(PAGE_SIZE);
         let sent = request.set_next_token(token).send();
-        let output = run.call(Api::Ecs, "ecs:ListServices", sent).await?;
-        Ok(Page { items: output.service_arns.unwrap_or_default(), next: output.next_token })
+        let output = run.unless_gone(Api::Ecs, "ecs:ListServices", CLUSTER_GONE, sent).await?;
+        Ok(output.map_or_else(Page::empty, |output| Page {
+            items: output.service_arns.unwrap_or_default(),
+            next: output.next_token,
+        }))
     };
     run.pages(ask, |arns| {
         all(arns
@@ -93,7 +98,8 @@ async fn services_of(run: &Run<'_>, id: TypeId, cluster: String) -> Result<(), S
 async fn describe_services(run: &Run<'_>, id: TypeId, cluster: &str, arns: Vec<String>) -> Result<(), Stop> {
     let request = run.clients.ecs().describe_services().cluster(cluster).set_services(Some(arns));
     let sent = request.include(ServiceField::Tags).send();
-    let output = run.call(Api::Ecs, "ecs:DescribeServices", sent).await?;
+    let output = run.unless_gone(Api::Ecs, "ecs:DescribeServices", CLUSTER_GONE, sent).await?;
+    let Some(output) = output else { return Ok(()) };
     note_failures(run, "ecs:DescribeServices", output.failures);
     let services = output.services.unwrap_or_default().into_iter();
     let page = services
@@ -121,10 +127,8 @@ fn note_failures(run: &Run<'_>, action: &str, failures: Option<Vec<Failure>>) {
         failures.unwrap_or_default().into_iter().find(|failure| failure.reason() != Some("MISSING"));
     if let Some(failure) = not_seen {
         let reason: String = failure.reason().unwrap_or("no reason").chars().take(60).collect();
-        run.note(
-            CellState::Failed,
-            format!("{action} in {} left out what it was asked for: {reason}", run.region),
-        );
+        let cause = format!("{action} in {} left out what it was asked for: {reason}", run.region);
+        run.note(Gap { state: CellState::Failed, cause });
     }
 }
 
@@ -183,11 +187,9 @@ impl LatestRevisions {
 /// `None` for a task definition that was deleted meanwhile.
 pub(super) async fn task_definition_tags(run: &Run<'_>, arn: &str) -> Result<Option<Vec<Tag>>, Refusal> {
     let sent = run.clients.ecs().list_tags_for_resource().resource_arn(arn).send();
-    match run.attempt(Api::Ecs, sent).await {
-        Ok(output) => Ok(Some(tags(output.tags, |tag| (tag.key, tag.value)))),
-        Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-        Err(error) => Err(run.refusal("ecs:ListTagsForResource", &error)),
-    }
+    let output =
+        run.unless_gone(Api::Ecs, "ecs:ListTagsForResource", "ResourceNotFoundException", sent).await?;
+    Ok(output.map(|output| tags(output.tags, |tag| (tag.key, tag.value))))
 }
 
 #[cfg(test)]

@@ -121,8 +121,7 @@ impl Join<'_> {
                     let _ = self.bulk_refused.set(refusal);
                 }
                 Err(refusal) => {
-                    let gap = refusal.gap();
-                    self.run.note(gap.state, gap.cause);
+                    self.run.note(refusal.gap());
                     return Ok(unread(resources));
                 }
             }
@@ -189,8 +188,7 @@ impl Join<'_> {
                     // A failed update means that nothing is counted any more.
                     let _ = self.denials.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
                 }
-                let gap = self.explain(refusal).gap();
-                self.run.note(gap.state, gap.cause);
+                self.run.note(self.explain(refusal).gap());
                 Tags::Unread
             }
         };

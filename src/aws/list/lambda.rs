@@ -3,8 +3,6 @@
 use tagwarden_core::registry::TypeId;
 use tagwarden_core::resource::{Tag, Tags};
 
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-
 use super::join::{Single, hand_on, joined};
 use super::{Page, Run, Stop};
 use crate::limits::Api;
@@ -35,12 +33,7 @@ pub(super) async fn functions(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
 /// `None` for a function that was deleted meanwhile.
 pub(super) async fn function_tags(run: &Run<'_>, arn: &str) -> Result<Option<Vec<Tag>>, Refusal> {
     let sent = run.clients.lambda().list_tags().resource(arn).send();
-    match run.attempt(Api::Lambda, sent).await {
-        Ok(output) => {
-            let tags = output.tags.unwrap_or_default().into_iter();
-            Ok(Some(tags.map(|(key, value)| Tag { key, value }).collect()))
-        }
-        Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-        Err(error) => Err(run.refusal("lambda:ListTags", &error)),
-    }
+    let output = run.unless_gone(Api::Lambda, "lambda:ListTags", "ResourceNotFoundException", sent).await?;
+    let tags = output.map(|output| output.tags.unwrap_or_default().into_iter());
+    Ok(tags.map(|tags| tags.map(|(key, value)| Tag { key, value }).collect()))
 }

@@ -56,14 +56,14 @@ pub(crate) async fn list(
     match listed {
         // The receiver has gone: nobody is waiting for the rest.
         Err(Stop::Closed) => Ok(()),
-        Ok(()) => run.into_unread().map_or(Ok(()), |gap| Err(ListError { gap, restart: false })),
+        Ok(()) => run.into_unread().map_or(Ok(()), Err),
         Err(Stop::Refused(refusal)) => {
             let restart = match refusal.kind {
                 Kind::Expired => account.renew(&in_force).await,
                 Kind::StaleToken => true,
                 _ => false,
             };
-            Err(ListError { gap: refusal.gap(), restart })
+            Err(ListError { gap: refusal.gap(), types: None, restart })
         }
     }
 }
@@ -131,14 +131,20 @@ struct Run<'a> {
     /// The region that is asked; never `global`.
     region: Arc<str>,
     pages: &'a PageSender,
-    /// Why tags of some resources could not be read; the first reason counts.
-    unread: Mutex<Option<Gap>>,
+    /// Why some resources, or their tags, could not be read; the first reason counts.
+    unread: Mutex<Option<ListError>>,
 }
 
 /// The answer of a paginated call: what was on the page, and where the next one starts.
 struct Page<T> {
     items: Vec<T>,
     next: Option<String>,
+}
+
+impl<T> Page<T> {
+    fn empty() -> Self {
+        Self { items: Vec::new(), next: None }
+    }
 }
 
 impl Run<'_> {
@@ -157,6 +163,24 @@ impl Run<'_> {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         self.attempt(api, sent).await.map_err(|error| self.refusal(action, &error))
+    }
+
+    /// As [`Run::call`]; `None` where the error code says that what was asked about was deleted meanwhile.
+    async fn unless_gone<O, E>(
+        &self,
+        api: Api,
+        action: &str,
+        gone: &str,
+        sent: impl Future<Output = Result<O, SdkError<E, HttpResponse>>> + Send,
+    ) -> Result<Option<O>, Refusal>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match self.attempt(api, sent).await {
+            Ok(output) => Ok(Some(output)),
+            Err(error) if error.code() == Some(gone) => Ok(None),
+            Err(error) => Err(self.refusal(action, &error)),
+        }
     }
 
     /// As [`Run::call`], for callers to whom some errors are answers.
@@ -223,11 +247,17 @@ impl Run<'_> {
         self.pages.send(page).await.map_err(|_| Stop::Closed)
     }
 
-    /// A resource whose ARN is made from its type's template.
-    fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Resource {
-        let arn =
-            arn(&self.registry().row(type_id).arn, &self.account.partition, &self.region, self.owner(), &id);
-        self.resource_with_arn(type_id, arn, id, tags)
+    /// A resource whose ARN is made from its type's template. One whose ARN cannot be made is noted as unread.
+    fn resource(&self, type_id: TypeId, id: String, tags: Tags) -> Option<Resource> {
+        let partition = &*self.account.partition;
+        match self.registry().arn(type_id, partition, &self.region, self.owner(), &[("id", &id)]) {
+            Ok(arn) => Some(self.resource_with_arn(type_id, arn, id, tags)),
+            Err(error) => {
+                let cause = format!("a resource in {} was left out: {error}", self.region);
+                self.note(Gap { state: CellState::Failed, cause });
+                None
+            }
+        }
     }
 
     fn resource_with_arn(&self, type_id: TypeId, arn: String, id: String, tags: Tags) -> Resource {
@@ -244,60 +274,23 @@ impl Run<'_> {
     }
 
     /// Notes that something of this listing could not be read.
-    fn note(&self, state: CellState, cause: String) {
-        self.unread.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(Gap { state, cause });
+    fn note(&self, gap: Gap) {
+        self.note_about(None, gap);
     }
 
-    fn into_unread(self) -> Option<Gap> {
+    /// As [`Run::note`], about these types of the listing alone.
+    fn note_about(&self, types: Option<Vec<TypeId>>, gap: Gap) {
+        let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+        unread.get_or_insert(ListError { gap, types, restart: false });
+    }
+
+    fn into_unread(self) -> Option<ListError> {
         self.unread.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Fills a template of the registry. Types that are listed natively have one placeholder besides the well-known.
-fn arn(template: &str, partition: &str, region: &str, account: &str, id: &str) -> String {
-    let mut arn = String::with_capacity(template.len() + id.len());
-    let mut rest = template;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}').unwrap_or((after, ""));
-        arn.push_str(before);
-        arn.push_str(match name {
-            "partition" => partition,
-            "region" => region,
-            "account" => account,
-            _ => id,
-        });
-        rest = after;
-    }
-    arn.push_str(rest);
-    arn
 }
 
 /// Tags as the services give them, moved.
 fn tags<T>(list: Option<Vec<T>>, split: impl Fn(T) -> (Option<String>, Option<String>)) -> Vec<Tag> {
     let pairs = list.unwrap_or_default().into_iter().map(split);
     pairs.filter_map(|(key, value)| Some(Tag { key: key?, value: value.unwrap_or_default() })).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arns_are_made_from_templates() {
-        for (template, id, expected) in [
-            (
-                "arn:{partition}:ec2:{region}:{account}:instance/{id}",
-                "i-1",
-                "arn:aws-cn:ec2:cn-north-1:1234:instance/i-1",
-            ),
-            ("arn:{partition}:s3:::{id}", "logs", "arn:aws-cn:s3:::logs"),
-            (
-                "arn:{partition}:ecs:{region}:{account}:task-definition/{:id}",
-                "a:3",
-                "arn:aws-cn:ecs:cn-north-1:1234:task-definition/a:3",
-            ),
-        ] {
-            assert_eq!(arn(template, "aws-cn", "cn-north-1", "1234", id), expected);
-        }
-    }
 }

@@ -20,7 +20,7 @@ pub(super) async fn buckets(run: &Run<'_>, id: TypeId) -> Result<(), Stop> {
             let buckets = output.buckets.unwrap_or_default().into_iter();
             let items = buckets
                 .filter(|bucket| bucket.bucket_region.as_deref().is_none_or(|home| home == &*run.region))
-                .filter_map(|bucket| Some(run.resource(id, bucket.name?, Tags::Unread)))
+                .filter_map(|bucket| run.resource(id, bucket.name?, Tags::Unread))
                 .collect();
             Ok(Page { items, next: output.continuation_token })
         };

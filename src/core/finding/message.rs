@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::policy::{Glob, folded, quoted, shown};
+use crate::glob::Glob;
+use crate::text::{folded, quoted, shown};
 
 use super::{Finding, ViolationType};
 

@@ -93,7 +93,9 @@ impl Judge {
         set.pairs
             .iter()
             .copied()
-            .filter(|(key, _)| self.details[key.index()].near.contains(&rule))
+            .filter(|(key, _)| {
+                self.details[key.index()].near.as_ref().is_some_and(|near| near.contains(&rule))
+            })
             .min_by_key(|(key, _)| self.keys.text(*key))
     }
 

@@ -196,6 +196,58 @@ fn memory_does_not_grow_with_the_estate() {
     assert_eq!(judge.judge_interned(&place, type_id, ARN, &old, &mut findings), None);
 }
 
+/// A policy with as many rules as there can be, each for resources with many other tags.
+fn sprawling() -> PolicyDraft {
+    let selectors = |of: usize| {
+        (0..20).map(move |nth| TagSelectorDraft { key: format!("s{}", (of + nth) % 40), values: vec![] })
+    };
+    let rule = |nth: usize| TagRuleDraft {
+        applies_to: Some(AppliesToDraft { tags: selectors(nth).collect(), ..AppliesToDraft::default() }),
+        ..required(&format!("r{nth}"))
+    };
+    PolicyDraft {
+        required_tags: (0..100).map(rule).collect(),
+        optional_tags: (100..200).map(rule).collect(),
+        ..PolicyDraft::default()
+    }
+}
+
+#[test]
+fn memory_does_not_grow_with_the_policy() {
+    let mut judge = judge_of(&sprawling());
+    let checks = judge.memo.len();
+    assert!(checks > 4000, "{checks} checks");
+    let place = place_of(&mut judge);
+    let mut findings = Vec::new();
+    let mut most = 0;
+    for index in 0..300 {
+        let tags: Vec<_> = (0..40).map(|tag| (format!("s{tag}"), format!("{index}-{tag}"))).collect();
+        judge.judge(&place, &resource(&tags), &mut findings);
+        let held: usize = judge.memo.iter().map(Vec::capacity).sum();
+        assert_eq!(held, judge.remembered);
+        most = most.max(held);
+    }
+    assert!(most <= MAX_OUTCOMES + 2 * MAX_TEXTS, "{most} bytes");
+}
+
+#[test]
+fn an_outcome_that_cannot_be_remembered_is_still_right() {
+    let one_of = ValuesDraft { allowed: Some(vec!["x".to_owned()]), ..ValuesDraft::default() };
+    let rule = TagRuleDraft { values: Some(one_of), ..required("Owner") };
+    let draft = PolicyDraft { required_tags: vec![rule], ..PolicyDraft::default() };
+    let mut judge = judge_of(&draft);
+    let place = place_of(&mut judge);
+    let mut findings = Vec::new();
+    let mut set = TagSet::default();
+    for (value, expected) in [("x", Verdict::Compliant), ("y", Verdict::Violating)] {
+        judge.intern(&[Tag { key: "Owner".to_owned(), value: value.to_owned() }], &mut set);
+        judge.remembered = MAX_OUTCOMES;
+        let type_id = Registry::builtin().id("ec2:instance").unwrap();
+        let verdict = judge.judge_interned(&place, type_id, ARN, &set, &mut findings);
+        assert_eq!((verdict, judge.memo[0].len()), (Some(expected), 0), "{value}");
+    }
+}
+
 #[test]
 fn values_that_nothing_looks_at_are_not_remembered() {
     let draft = PolicyDraft { required_tags: vec![required("Owner")], ..PolicyDraft::default() };

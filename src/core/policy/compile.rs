@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::finding::Severity;
-use crate::registry::{Registry, TypeId};
+use crate::glob::Glob;
+use crate::region::{Written, look_up};
+use crate::registry::{Meant, Registry};
+use crate::text::{folded, quoted};
 
 use super::draft::{
     AccountsDraft, AppliesToDraft, ExemptionDraft, ForbiddenTagDraft, KeyCase, LabelOperator, NamingDraft,
     PolicyDraft, TagRuleDraft, TagSelectorDraft, ValueCase, ValuesDraft,
 };
-use super::error::{Notes, PolicyError, PolicyWarning, Reason, quoted};
-use super::glob::{Glob, folded};
+use super::error::{Notes, PolicyError, PolicyWarning, Reason};
 use super::naming::{MAX_KEY, MAX_VALUE, Naming};
 use super::pattern::Pattern;
 use super::revision::revision;
@@ -51,15 +53,6 @@ pub fn compile(draft: &PolicyDraft, registry: &Arc<Registry>) -> Result<Compiled
         Some(policy) if errors.is_empty() => Ok(Compiled { policy, warnings }),
         _ => Err(errors),
     }
-}
-
-/// The name a type goes by now, if `name` is or was a name of it.
-pub(super) fn current_name<'a>(registry: &'a Registry, name: &str) -> Option<&'a str> {
-    registry
-        .ids()
-        .map(|id| registry.row(id))
-        .find(|row| &*row.name == name || row.aliases.iter().any(|alias| alias == name))
-        .map(|row| &*row.name)
 }
 
 struct Compiler<'a> {
@@ -283,20 +276,18 @@ impl Compiler<'_> {
         let mut named = members.clone();
         for (index, pattern) in patterns.iter().enumerate() {
             let path = format!("{path}[{index}]");
-            let glob = Glob::new(current_name(&registry, pattern).unwrap_or(pattern));
-            let matched: Vec<TypeId> =
-                registry.ids().filter(|id| glob.matches(&registry.row(*id).name)).collect();
-            if matched.is_empty() {
-                self.refuse(&*path, Reason::UnknownType, unknown_type(&registry, pattern));
-            }
-            if let Some(literal) = glob.literal().filter(|literal| literal != pattern) {
+            let meant = registry.resolve(pattern).unwrap_or_else(|unknown| {
+                self.refuse(&*path, Reason::UnknownType, unknown.to_string());
+                Meant::default()
+            });
+            if let Some(name) = meant.renamed {
                 self.notes.warn(
                     path,
-                    format!("{} is a former name of {}; use that", quoted(pattern), quoted(literal)),
+                    format!("{} is a former name of {}; use that", quoted(pattern), quoted(&name)),
                 );
             }
             let by_service = pattern.split_once(':').is_some_and(|(service, _)| !service.contains('*'));
-            for id in matched {
+            for id in meant.types {
                 members[id.index()] = true;
                 named[id.index()] |= by_service;
             }
@@ -360,17 +351,30 @@ impl Compiler<'_> {
 
     fn regions(&mut self, path: &str, patterns: &[String]) -> Box<[Glob]> {
         if self.notes.bound_list(path, patterns, MAX_REGIONS) {
-            for (index, pattern) in
-                patterns.iter().enumerate().filter(|(_, pattern)| !could_be_region(pattern))
-            {
-                let message = format!(
-                    "{} is no region; write for example `eu-west-1`, `eu-*` or `global`",
-                    quoted(pattern)
-                );
-                self.notes.refuse(format!("{path}[{index}]"), Reason::InvalidRegion, message);
+            for (index, pattern) in patterns.iter().enumerate() {
+                self.region(format!("{path}[{index}]"), pattern);
             }
         }
         patterns.iter().map(|pattern| Glob::new(pattern)).collect()
+    }
+
+    fn region(&mut self, path: String, pattern: &str) {
+        let quoted_pattern = quoted(pattern);
+        let offer = |nearest: Option<&str>, otherwise: &str| {
+            nearest.map_or_else(|| otherwise.to_owned(), |region| format!("did you mean `{region}`?"))
+        };
+        match look_up(pattern) {
+            Written::Known => {}
+            Written::Unheard(nearest) => {
+                let offer = offer(nearest, "check the spelling");
+                self.notes
+                    .warn(path, format!("{quoted_pattern} is no region known to this version; {offer}"));
+            }
+            Written::Impossible(nearest) => {
+                let offer = offer(nearest, "write for example `eu-west-1`, `eu-*` or `global`");
+                self.refuse(path, Reason::InvalidRegion, format!("{quoted_pattern} is no region; {offer}"));
+            }
+        }
     }
 
     fn selectors(&mut self, path: &str, selectors: &[TagSelectorDraft]) -> Box<[TagSelector]> {
@@ -551,36 +555,4 @@ fn numbered<'a, T>(field: &'static str, list: &'a [T]) -> impl Iterator<Item = (
 /// Whether only AWS can set tags with this key.
 pub(crate) fn is_reserved(key: &str) -> bool {
     key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"))
-}
-
-fn could_be_region(pattern: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'*';
-    let shaped = pattern.contains('*')
-        || pattern == crate::resource::GLOBAL
-        || (pattern.split('-').count() >= 3 && pattern.ends_with(|last: char| last.is_ascii_digit()));
-    !pattern.is_empty() && pattern.len() <= 32 && pattern.bytes().all(plain) && shaped
-}
-
-fn unknown_type(registry: &Registry, pattern: &str) -> String {
-    let wanted = folded(pattern);
-    let mut near: Vec<(f64, &str)> = registry
-        .ids()
-        .map(|id| registry.row(id))
-        .map(|row| {
-            let same_elsewhere = row.cloud_formation.as_deref().is_some_and(|name| folded(name) == wanted);
-            let likeness =
-                if same_elsewhere { 1.0 } else { strsim::normalized_damerau_levenshtein(&wanted, &row.name) };
-            (likeness, &*row.name)
-        })
-        .filter(|(likeness, _)| *likeness > 0.55)
-        .collect();
-    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
-    let near: Vec<_> = near.into_iter().take(3).map(|(_, name)| quoted(name)).collect();
-    let what =
-        if pattern.contains('*') { "matches no resource type" } else { "is not a known resource type" };
-    if near.is_empty() {
-        format!("{} {what}; `tagwarden types` lists them", quoted(pattern))
-    } else {
-        format!("{} {what}; did you mean {}?", quoted(pattern), near.join(", "))
-    }
 }

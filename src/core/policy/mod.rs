@@ -6,7 +6,6 @@
 mod compile;
 mod draft;
 mod error;
-mod glob;
 mod naming;
 mod pattern;
 pub mod predecessor;
@@ -21,7 +20,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::finding::Severity;
+use crate::glob::Glob;
 use crate::registry::{Registry, TypeId};
+use crate::text::quoted;
 
 pub use compile::{Compiled, compile};
 pub use draft::{
@@ -32,8 +33,6 @@ pub use draft::{
 pub use error::{PolicyError, PolicyWarning, Reason};
 
 pub(crate) use compile::is_reserved;
-pub(crate) use error::{quoted, shown};
-pub(crate) use glob::{Glob, folded};
 pub(crate) use naming::Naming;
 pub(crate) use scope::{Scope, TagSelector};
 pub(crate) use values::{Outcome, ValueRule};

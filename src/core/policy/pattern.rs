@@ -5,7 +5,7 @@ use std::sync::Arc;
 use regex::{Regex, RegexBuilder};
 use regex_syntax::ast;
 
-use super::error::quoted;
+use crate::text::quoted;
 
 /// How much memory the program of one expression may take, in bytes: enough for `\w{1,128}` over all of Unicode.
 const SIZE_LIMIT: usize = 10 << 20;

@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use crate::finding::Severity;
 use crate::registry::Registry;
 
-use super::compile::current_name;
 use super::draft::{
     AccountsDraft, AppliesToDraft, ExemptionDraft, NamingDraft, PolicyDraft, TagRuleDraft, TagSelectorDraft,
 };
@@ -183,7 +182,7 @@ fn set(list: &[String]) -> BTreeSet<&str> {
 }
 
 fn types<'a>(list: &'a [String], registry: &'a Registry) -> BTreeSet<&'a str> {
-    list.iter().map(|name| current_name(registry, name).unwrap_or(name)).collect()
+    list.iter().map(|name| registry.current_name(name).unwrap_or(name)).collect()
 }
 
 fn tags(list: &[TagSelectorDraft]) -> Tags<'_> {

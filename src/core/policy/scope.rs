@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::account::AccountId;
+use crate::glob::Glob;
 use crate::registry::TypeId;
 
 use super::draft::LabelOperator;
-use super::glob::Glob;
 
 /// The compiled form; everything that is given must hold.
 #[derive(Debug, Clone)]

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::glob::Glob;
+use crate::text::folded;
+
 use super::draft::ValueCase;
-use super::glob::{Glob, folded};
 use super::pattern::Pattern;
 
 /// What one value amounts to under one rule. The memo of a judge keeps these as bytes.

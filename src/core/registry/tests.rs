@@ -184,9 +184,11 @@ fn the_most_specific_shape_wins() {
 #[test]
 fn names_are_resolved() {
     let registry = Registry::builtin();
-    let known = |name: &str| Resolved::Known(registry.id(name).unwrap());
-    let alias = |name: &str| Resolved::Alias { id: registry.id(name).unwrap(), name: name.into() };
-    assert_eq!(registry.resolve("rds:db"), known("rds:db"));
+    let meant = |name: &str, renamed: bool| {
+        let types = vec![registry.id(name).unwrap()];
+        Ok(Meant { types, renamed: renamed.then(|| name.into()) })
+    };
+    assert_eq!(registry.resolve("rds:db"), meant("rds:db", false));
     for (old, new) in [
         ("rds:db-instance", "rds:db"),
         ("efs:file-system", "elasticfilesystem:file-system"),
@@ -194,17 +196,15 @@ fn names_are_resolved() {
         ("states:stateMachine", "stepfunctions:statemachine"),
         ("elasticmapreduce:cluster", "emr:cluster"),
     ] {
-        assert_eq!(registry.resolve(old), alias(new), "{old}");
+        assert_eq!(registry.resolve(old), meant(new, true), "{old}");
+        assert_eq!((registry.current_name(old), registry.current_name(new)), (Some(new), Some(new)), "{old}");
     }
 }
 
 #[test]
 fn an_unknown_name_gets_its_likeliest_corrections() {
     let registry = Registry::builtin();
-    let nearest = |name: &str| match registry.resolve(name) {
-        Resolved::Unknown { nearest } => nearest,
-        other => panic!("{name}: {other:?}"),
-    };
+    let nearest = |name: &str| registry.resolve(name).unwrap_err().nearest;
     for (wrong, first) in [
         ("EC2:Instance", "ec2:instance"),
         ("ec2:instances", "ec2:instance"),
@@ -219,6 +219,7 @@ fn an_unknown_name_gets_its_likeliest_corrections() {
     ] {
         assert_eq!(nearest(wrong).first().map(|name| &**name), Some(first), "{wrong}");
     }
+    assert_eq!(nearest("ec2:instances"), [Arc::from("ec2:instance")], "one is near, and the others are far");
     for nonsense in ["", "zzzzzzzzzz", "qq:xxxxxxxx", &"é:".repeat(5000)] {
         assert_eq!(nearest(nonsense), Vec::<Arc<str>>::new(), "{nonsense:.20}");
     }
@@ -228,7 +229,8 @@ fn an_unknown_name_gets_its_likeliest_corrections() {
 fn globs_select_types_in_order() {
     let registry = Registry::builtin();
     let names = |glob: &str| -> Vec<&str> {
-        registry.match_glob(glob).into_iter().map(|id| &*registry.row(id).name).collect()
+        let types = registry.resolve(glob).unwrap_or_default().types;
+        types.into_iter().map(|id| &*registry.row(id).name).collect()
     };
     assert_eq!(names("rds:*"), ["rds:db", "rds:cluster"]);
     assert_eq!(names("rds:db"), ["rds:db"]);
@@ -238,7 +240,7 @@ fn globs_select_types_in_order() {
     assert_eq!(names("ec2:s*n*t"), ["ec2:snapshot", "ec2:subnet"]);
     assert_eq!(names("*").len(), registry.len());
     assert_eq!(names("rds:db*db"), Vec::<&str>::new(), "the pieces of a glob do not overlap");
-    assert_eq!(names("rds:db-instance"), Vec::<&str>::new(), "an alias is resolved, not matched");
+    assert_eq!(names("rds:db-inst*"), Vec::<&str>::new(), "former names are resolved, not matched");
 }
 
 #[test]
@@ -275,7 +277,7 @@ fn an_operator_adds_and_replaces_types() {
         type_of(&registry, "arn:aws:backup:eu-west-1:123456789012:backup-vault:main"),
         Some("backup:backup-vault")
     );
-    assert!(matches!(registry.resolve("backup:vault"), Resolved::Alias { .. }));
+    assert_eq!(registry.current_name("backup:vault"), Some("backup:backup-vault"));
     assert_eq!(builtin.id("backup:backup-vault"), None, "the registry that was extended stays as it was");
 }
 
@@ -513,6 +515,5 @@ proptest! {
     fn any_text_is_a_registry_or_refused(text in "\\PC{0,200}") {
         let _ = Registry::builtin().with_overrides(&text);
         let _ = Registry::builtin().resolve(&text);
-        let _ = Registry::builtin().match_glob(&text);
     }
 }

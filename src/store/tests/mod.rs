@@ -1,5 +1,6 @@
 //! One suite, run over a SQLite file and over a real PostgreSQL.
 
+mod audits;
 mod bed;
 mod history;
 mod opening;

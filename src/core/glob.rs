@@ -1,6 +1,6 @@
 //! Patterns in which `*` stands for any run of characters, also none; nothing else is special.
 //!
-//! This is what AWS tag policies (`300*`), ARN patterns and `rds:*` have in common.
+//! This is what AWS tag policies (`300*`), ARN patterns, regions (`eu-*`) and types (`rds:*`) have in common.
 
 /// A compiled pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,11 +41,6 @@ impl Glob {
         }
         rest.ends_with(&**last)
     }
-}
-
-/// The text without case, for comparing.
-pub(crate) fn folded(text: &str) -> String {
-    text.to_lowercase()
 }
 
 #[cfg(test)]

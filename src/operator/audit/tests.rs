@@ -1,0 +1,4 @@
+//! Tables of what is due, and of what a status says.
+
+mod decide;
+mod status;

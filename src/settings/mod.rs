@@ -1,0 +1,21 @@
+//! The settings of `tagwarden run`: from flags, variables, a file and defaults to one typed value, so that nothing
+//! further in has to ask the environment.
+
+mod file;
+mod flags;
+pub mod page;
+mod resolve;
+mod table;
+mod value;
+
+pub use flags::SettingFlags;
+pub use resolve::{Resolution, SettingsError, Surroundings};
+pub use table::Settings;
+pub use value::{ControlPlane, LogFormat};
+
+impl SettingFlags {
+    /// The settings that come of these flags, here.
+    pub fn resolve(self) -> Result<Resolution, SettingsError> {
+        resolve::resolve(self.given, self.config, &Surroundings::here())
+    }
+}
