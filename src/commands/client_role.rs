@@ -34,7 +34,9 @@ pub enum RoleError {
     #[error("--name: `{0}` is no name of a role: expected 1 to 64 letters, digits and `_ + = , . @ -`")]
     Name(String),
     /// Not an ARN.
-    #[error("--principal: `{0}` is no ARN of a role, a user or an account, like arn:aws:iam::111122223333:role/tagwarden")]
+    #[error(
+        "--principal: `{0}` is no ARN of a role, a user or an account, like arn:aws:iam::111122223333:role/tagwarden"
+    )]
     Principal(String),
     /// Nobody said who assumes the role, and AWS does not say either.
     #[error("--principal is needed, because AWS does not tell who you are: {0}")]

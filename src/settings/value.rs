@@ -233,7 +233,8 @@ impl Value for Arn {
     const PLACEHOLDER: &'static str = "ARN";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let fits = text.starts_with("arn:") && text.split(':').count() >= 6 && !text.contains(char::is_whitespace);
+        let fits =
+            text.starts_with("arn:") && text.split(':').count() >= 6 && !text.contains(char::is_whitespace);
         if fits && text.len() <= 2048 {
             return Ok(Self(text.to_owned()));
         }
@@ -332,10 +333,7 @@ mod tests {
             ("sqlite:a@b.db", "sqlite:a@b.db"),
             ("sqlite:///var/lib/a.db", "sqlite:/var/lib/a.db"),
             ("postgres://db/tags", "postgres://db/tags"),
-            (
-                "postgres://me:secret@db:5433/tags?sslmode=require&password=secret",
-                "postgres://db:5433/tags",
-            ),
+            ("postgres://me:secret@db:5433/tags?sslmode=require&password=secret", "postgres://db:5433/tags"),
         ] {
             let store = StoreUrl::parse(url).unwrap();
             assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()), "{url}");
