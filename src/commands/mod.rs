@@ -1,5 +1,6 @@
 //! The commands: each reads its input, calls a use case, and renders what comes back.
 
+mod access;
 mod config;
 mod crds;
 mod get;
@@ -70,6 +71,13 @@ pub enum Failure {
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
+    /// A file that cannot be made, or is there already.
+    #[error("`{path}` cannot be created")]
+    Create {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The answer could not be printed.
     #[error("the answer could not be written to standard output")]
     Write(#[from] std::io::Error),
@@ -104,6 +112,8 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
+        Command::Token(flags) => access::token(&flags),
+        Command::Certificate(flags) => access::certificate(&flags),
         Command::Docs { page } => docs(page),
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::counted::Counting;
 use crate::observed::Observed;
 use crate::plane::Plane;
 use crate::settings::{ControlPlane, SettingFlags, Settings};
@@ -65,7 +66,8 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         metrics = %address(&probes, settings.metrics_listen),
         "starting"
     );
-    let plane = Arc::new(Plane::open(settings, &close).await?);
+    let counting = Counting::default();
+    let plane = Arc::new(Plane::open(settings, counting.clone(), &close).await?);
     if let Some(api) = expose(settings, &plane).await? {
         tracing::info!(api = %api.address(), tls = settings.api_tls_cert.is_some(), "the API is served");
         tokio::spawn(api.run(close.clone()));
@@ -82,6 +84,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         stop.clone(),
     )?;
     let frame = Arc::new(frame);
+    counting.into_metrics(&frame.metrics);
     let inventory = Arc::new(LazyInventory::new(registry));
     let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));

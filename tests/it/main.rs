@@ -15,6 +15,7 @@ mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod kubectl;
 mod manifests_dir;
 mod pace;
 mod paging;

@@ -1,0 +1,1 @@
+//! Tables: what is decided for an account, and what its status says.
