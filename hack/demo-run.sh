@@ -29,12 +29,11 @@ audit shop '{names: [shop]}'
 audit analytics '{names: [analytics]}'
 
 # --- who may use the API, and how they know it: kubectl sends tokens over TLS alone
-"$bin/tagwarden" certificate --out "$dir"
 "$bin/tagwarden" token demo --role admin --out "$dir/token" >"$dir/tokens"
 
 shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --api-listen 127.0.0.1:0 …"
 "$bin/tagwarden" run --manifests "$manifests" --allow-external-id-secret-ref --store "sqlite:$dir/tagwarden.db" \
-  --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --api-tls-cert "$dir/tls.crt" --api-tls-key "$dir/tls.key" \
+  --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --api-tls-self-signed "$dir" \
   --metrics-listen 127.0.0.1:0 \
   --log-format json 2>"$dir/log" &
 controller=$!
@@ -69,7 +68,7 @@ else:
     sys.exit(1)' "$dir/log" "$1"
 }
 await "the API" field api >/dev/null
-"$bin/tagwarden" kubeconfig --server "https://$(field api)" --token-file "$dir/token" --ca "$dir/tls.crt" >"$dir/kubeconfig"
+"$bin/tagwarden" kubeconfig --server "https://$(field api)" --token-file "$dir/token" --ca "$dir/api.crt" >"$dir/kubeconfig"
 export KUBECONFIG=$dir/kubeconfig
 
 tagwarden_get() { "$bin/tagwarden" get --kubeconfig "$dir/kubeconfig" "$@"; }

@@ -65,10 +65,8 @@ pub enum Command {
     Get(Get),
     /// Print a kubeconfig for the API that `run --api-listen` serves.
     Kubeconfig(Kubeconfig),
-    /// Make a token for the API, and print the line of the token file that lets its holder in.
-    Token(TokenFlags),
-    /// Make a certificate for the API that vouches for itself: enough for one's own machine.
-    Certificate(CertificateFlags),
+    /// Make a token for the API that `run --api-listen` serves, and print the line that makes it known there.
+    Token(Token),
     /// Print the custom resource definitions, to be applied to a cluster.
     Crds(Crds),
     /// Print a reference page.
@@ -274,7 +272,7 @@ pub struct Kubeconfig {
 }
 
 #[derive(Debug, Args)]
-pub struct TokenFlags {
+pub struct Token {
     /// Who holds the token: the name in the log, and in the objects they change.
     pub user: String,
     /// What they may do.
@@ -282,16 +280,6 @@ pub struct TokenFlags {
     pub role: Role,
     /// Write the token to this file, which must not be there yet.
     #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub struct CertificateFlags {
-    /// The names and addresses that clients will use (repeatable, or comma-separated).
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = ["localhost", "127.0.0.1", "::1"])]
-    pub host: Vec<String>,
-    /// Write `tls.crt` and `tls.key` into this directory, which must not hold a key yet.
-    #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
 }
 

@@ -1,6 +1,5 @@
 //! The commands: each reads its input, calls a use case, and renders what comes back.
 
-mod access;
 mod config;
 mod crds;
 mod get;
@@ -10,6 +9,7 @@ mod policy;
 mod registry;
 mod run;
 mod scan;
+mod token;
 
 pub use scan::TENANT;
 
@@ -112,8 +112,7 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
-        Command::Token(flags) => access::token(&flags),
-        Command::Certificate(flags) => access::certificate(&flags),
+        Command::Token(flags) => token::run(&flags),
         Command::Docs { page } => docs(page),
     }
 }
