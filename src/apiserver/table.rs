@@ -80,7 +80,7 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, include, now)).collect();
-    let columns = if headings { Value::Array(self::headings(kind)) } else { json!([]) };
+    let columns = if headings { Value::Array(self::headings(kind)) } else { Value::Null };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
         "columnDefinitions": columns, "rows": rows,

@@ -79,16 +79,14 @@ pub(super) fn continue_from(kind: &Kind, new: &mut Value, old: &Value, only_stat
         kind.schema.default(new);
         return;
     }
-    let carried =
-        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
-    for field in carried {
+    for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new["metadata"].get(field).is_none()
             && let Some(value) = old["metadata"].get(field)
         {
             set(new, field, value.clone());
         }
     }
-    for field in ["resourceVersion", "generation"] {
+    for field in ["creationTimestamp", "resourceVersion", "generation"] {
         match old["metadata"].get(field) {
             Some(value) => set(new, field, value.clone()),
             None => unset(new, field),

@@ -154,7 +154,7 @@ async fn dispatch(api: Arc<Api>, method: &Method, call: Call, body: Body) -> Ans
     let one = call.target.name.is_some();
     let status = call.target.status;
     match (method.as_str(), one) {
-        ("GET", _) if call.params.watch && !status => watch::watch(api, call).await,
+        ("GET", false) if call.params.watch => watch::watch(api, call).await,
         ("GET", true) => get::get(&api, &call).await,
         ("GET", false) => list::list(&api, &call).await,
         ("POST", false) => create::create(&api, &call, body).await,

@@ -6,6 +6,9 @@ use url::form_urlencoded;
 use crate::kind::FieldValidation;
 use crate::status::{ApiError, Cause};
 
+/// The most bytes of a field manager's name.
+const MAX_FIELD_MANAGER: usize = 128;
+
 /// What the query of a request says.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Params {
@@ -21,6 +24,7 @@ pub(super) struct Params {
     pub(super) timeout_seconds: Option<u64>,
     pub(super) dry_run: Vec<String>,
     field_validation: Option<String>,
+    pub(super) field_manager: String,
     pub(super) include_object: Option<String>,
     pub(super) propagation_policy: Option<String>,
     pub(super) orphan_dependents: bool,
@@ -55,7 +59,8 @@ impl Params {
             "includeObject" => self.include_object = Some(value),
             "propagationPolicy" => self.propagation_policy = Some(value),
             "orphanDependents" => self.orphan_dependents = flag(key, &value)?,
-            // fieldManager, pretty, force and the like change nothing here.
+            "fieldManager" => self.field_manager = value,
+            // pretty, force and the like change nothing here.
             _ => {}
         }
         Ok(())
@@ -66,8 +71,13 @@ impl Params {
         dry_run(self.dry_run.iter().map(String::as_str), options)
     }
 
-    /// What to do about unknown fields.
+    /// What to do about unknown fields; 422 for a word that says nothing about it, or when whoever asks has a name that
+    /// is too long.
     pub(super) fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
+        if self.field_manager.len() > MAX_FIELD_MANAGER {
+            let cause = Cause::too_long("fieldManager", MAX_FIELD_MANAGER as u64);
+            return Err(ApiError::invalid_options(options, vec![cause]));
+        }
         FieldValidation::parse(self.field_validation.as_deref(), options)
     }
 

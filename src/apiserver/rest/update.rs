@@ -47,6 +47,8 @@ pub(super) async fn patch(api: &Api, call: &Call, request: Body) -> Answer {
         let current = event::show(kind, before.value.clone());
         let mut new = patch.apply(&current)?;
         let warnings = kind.decode_patched(&mut new, unknown)?;
+        named(call, &new)?;
+        admit::place(call, &mut new)?;
         // A patch that names a version is meant for that one.
         let version = new.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         if version.is_some_and(|version| version != before.row.rv.to_string()) {

@@ -247,7 +247,7 @@ impl Watch {
         }
         let last = page.rows.last().map(|row| (row.namespace.clone(), row.name.clone()));
         self.phase = if page.more { Phase::Initial { rv, after: last, announce } } else { Phase::Live(rv) };
-        if announce && !page.more {
+        if announce && self.call.params.bookmarks && !page.more {
             self.told = rv;
             text.push_str(&self.bookmark(rv, true));
         }
@@ -364,7 +364,7 @@ impl Watch {
 
     /// Tells the client how far it is.
     fn bookmark(&mut self, version: i64, initial: bool) -> String {
-        let mut metadata = json!({ "resourceVersion": version.to_string(), "creationTimestamp": null });
+        let mut metadata = json!({ "resourceVersion": version.to_string() });
         if initial {
             metadata["annotations"] = json!({ "k8s.io/initial-events-end": "true" });
         }
@@ -378,7 +378,7 @@ impl Watch {
             }),
             Form::Table => json!({
                 "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                "columnDefinitions": [], "rows": [],
+                "columnDefinitions": null, "rows": [],
             }),
         };
         line("BOOKMARK", &object)
