@@ -80,12 +80,11 @@ pub fn table<'a>(
     now: Timestamp,
 ) -> Value {
     let rows: Vec<Value> = objects.into_iter().map(|object| row(kind, object, include, now)).collect();
-    let columns = if headings { Value::Array(self::headings(kind)) } else { json!([]) };
-    let mut table = json!({
-        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "columnDefinitions": columns, "rows": rows,
-    });
-    table["metadata"] = list_meta;
-    table
+    let columns = if headings { Value::Array(self::headings(kind)) } else { Value::Null };
+    json!({
+        "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": list_meta,
+        "columnDefinitions": columns, "rows": rows,
+    })
 }
 
 fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
