@@ -130,13 +130,17 @@ async fn probes<V: Visit>(
     actions: &BTreeSet<String>,
     concurrent: usize,
 ) -> (Vec<String>, Option<Refused>) {
-    let calls = actions.iter().map(|action| async move { (action, visit.probe(action).await) });
+    // Owned actions: a borrowed item would tie the stream's future to one lifetime.
+    let calls = actions.iter().cloned().map(|action| async move {
+        let answer = visit.probe(&action).await;
+        (action, answer)
+    });
     let answers: Vec<_> = futures_util::stream::iter(calls).buffered(concurrent.max(1)).collect().await;
     let mut missing = Vec::new();
     let mut unknown = None;
     for (action, answer) in answers {
         match answer {
-            Some(Err(refused)) if refused.because == RefusedBecause::Denied => missing.push(action.clone()),
+            Some(Err(refused)) if refused.because == RefusedBecause::Denied => missing.push(action),
             // A service that a region does not have needs no permission there.
             Some(Err(refused)) if refused.because == RefusedBecause::RegionDisabled => {}
             Some(Err(refused)) => {
