@@ -67,15 +67,15 @@ impl Onboarding for LazyInventory {
     type Visit = AwsVisit;
 
     async fn whoami(&self) -> Result<Identity, Refused> {
-        self.get().await.map_err(refused)?.whoami().await
+        self.get().await.map_err(not_made)?.whoami().await
     }
 
     async fn visit(&self, access: &Access) -> Result<AwsVisit, Refused> {
-        self.get().await.map_err(refused)?.visit(access).await
+        self.get().await.map_err(not_made)?.visit(access).await
     }
 }
 
-fn refused(error: AwsError) -> Refused {
+fn not_made(error: AwsError) -> Refused {
     Refused { because: RefusedBecause::Failed, cause: error.to_string() }
 }
 
