@@ -301,6 +301,7 @@ pub struct Kubeconfig {
 #[derive(Debug, Args)]
 pub struct Token {
     /// Who holds the token: the name in the log, and in the objects they change.
+    #[arg(value_parser = user)]
     pub user: String,
     /// What they may do.
     #[arg(long, value_enum)]
@@ -387,6 +388,14 @@ pub enum TypesFormat {
     Table,
     /// The reference page.
     Markdown,
+}
+
+fn user(text: &str) -> Result<String, String> {
+    let plain = |symbol: char| symbol != ':' && !symbol.is_whitespace() && !symbol.is_control();
+    if (1..=253).contains(&text.len()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a name of at most 253 characters, without spaces and colons".into())
 }
 
 fn score(text: &str) -> Result<f64, String> {

@@ -95,6 +95,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
             directory: directory.clone(),
             namespace: settings.namespace.as_str().to_owned(),
             prune: settings.manifests_prune,
+            watched: settings.watch_namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
         };
         tasks.push(tokio::spawn(applier::run(client.clone(), manifests, applied.clone(), stop.clone())));
     } else {
