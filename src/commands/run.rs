@@ -100,7 +100,8 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     } else {
         applied.cancel();
     }
-    let hints = first_steps::tell(Arc::clone(&observed), Arc::clone(&frame), settings.clone(), applied, began);
+    let hints =
+        first_steps::tell(Arc::clone(&observed), Arc::clone(&frame), settings.clone(), applied, began);
     tasks.push(tokio::spawn(hints));
 
     let ended = match stop.run_until_cancelled(open_store(settings, &observed)).await {

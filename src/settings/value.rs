@@ -305,10 +305,7 @@ mod tests {
             ("sqlite:a@b.db", "sqlite:a@b.db"),
             ("sqlite:///var/lib/a.db", "sqlite:/var/lib/a.db"),
             ("postgres://db/tags", "postgres://db/tags"),
-            (
-                "postgres://me:secret@db:5433/tags?sslmode=require&password=secret",
-                "postgres://db:5433/tags",
-            ),
+            ("postgres://me:secret@db:5433/tags?sslmode=require&password=secret", "postgres://db:5433/tags"),
         ] {
             let store = StoreUrl::parse(url).unwrap();
             assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()), "{url}");

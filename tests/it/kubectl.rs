@@ -110,7 +110,9 @@ impl Shell {
         });
         // The header and the first object are there: the watch has begun, or is about to, from that list on.
         let begun = tokio::task::spawn_blocking(move || {
-            printed.recv_timeout(Duration::from_secs(30)).and_then(|()| printed.recv_timeout(Duration::from_secs(30)))
+            printed
+                .recv_timeout(Duration::from_secs(30))
+                .and_then(|()| printed.recv_timeout(Duration::from_secs(30)))
         });
         begun.await.expect("a thread").expect("two lines in time");
         assert_eq!(self.quietly(meanwhile).await.status, Some(0), "{meanwhile:?}");
@@ -161,7 +163,9 @@ fn plain_line(line: &str) -> String {
     // diff names temporary files and the time.
     let line = words.collect::<Vec<_>>().join(" ");
     let line = match line.split_whitespace().next() {
-        Some("diff" | "---" | "+++") if line.contains("/LIVE-") || line.contains("/MERGED-") => "<files>".to_owned(),
+        Some("diff" | "---" | "+++") if line.contains("/LIVE-") || line.contains("/MERGED-") => {
+            "<files>".to_owned()
+        }
         _ => line,
     };
     indent + &line
@@ -182,7 +186,9 @@ async fn a_day_with_kubectl(mut shell: Shell) -> Vec<(String, Printed)> {
     shell.run(&["apply", "-f", &manifest]).await;
     assert!(shell.last().out.contains("unchanged"), "{:?}", shell.last());
 
-    for kinds in ["tagpol,tagacct,tagaudit,tagreport", "tagwarden", "tagpol", "clientaccounts", "tagaudit/nightly"] {
+    for kinds in
+        ["tagpol,tagacct,tagaudit,tagreport", "tagwarden", "tagpol", "clientaccounts", "tagaudit/nightly"]
+    {
         shell.run(&["get", kinds]).await;
     }
     assert!(shell.last().out.contains("NAME"), "{:?}", shell.last());
@@ -210,7 +216,8 @@ async fn a_day_with_kubectl(mut shell: Shell) -> Vec<(String, Printed)> {
 }
 
 async fn changes(shell: &mut Shell) {
-    let changed = shell.write("changed.yaml", &MANIFEST.replace("What every resource carries.", "What all carry."));
+    let changed =
+        shell.write("changed.yaml", &MANIFEST.replace("What every resource carries.", "What all carry."));
     shell.run(&["diff", "-f", &changed]).await;
     assert_eq!(shell.last().status, Some(1), "{:?}", shell.last());
     assert!(shell.last().out.contains("+ description: What all carry."), "{:?}", shell.last());
@@ -236,7 +243,14 @@ async fn changes(shell: &mut Shell) {
         &["patch", "tagacct/shop", "--type=json", "-p", r#"[{"op":"remove","path":"/spec/suspend"}]"#],
         &["patch", "tagacct/shop", "-p", r#"{"spec":{"suspend":true}}"#],
         &["patch", "tagacct/shop", "--type=merge", "-p", r#"{"spec":{"accountId":"444455556666"}}"#],
-        &["patch", "tagacct/shop", "--type=merge", "--subresource=status", "-p", r#"{"status":{"observedGeneration":1}}"#],
+        &[
+            "patch",
+            "tagacct/shop",
+            "--type=merge",
+            "--subresource=status",
+            "-p",
+            r#"{"status":{"observedGeneration":1}}"#,
+        ],
         &["get", "tagacct/shop", "-o", "yaml"],
     ] {
         shell.run(arguments).await;
@@ -312,10 +326,10 @@ async fn waits(shell: &mut Shell) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kubectl_prints_the_same_on_both_planes() {
-    let (embedded, real) = tokio::join!(
-        async { a_day_with_kubectl(Shell::on(Target::EmbeddedHttp).await).await },
-        async { a_day_with_kubectl(Shell::on(Target::Real).await).await },
-    );
+    let (embedded, real) =
+        tokio::join!(async { a_day_with_kubectl(Shell::on(Target::EmbeddedHttp).await).await }, async {
+            a_day_with_kubectl(Shell::on(Target::Real).await).await
+        },);
     let mut differences = Vec::new();
     for ((command, embedded), (_, real)) in embedded.iter().zip(&real) {
         if embedded != real {
@@ -323,7 +337,12 @@ async fn kubectl_prints_the_same_on_both_planes() {
         }
     }
     assert_eq!(embedded.len(), real.len());
-    assert!(differences.is_empty(), "{} commands print something else:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} commands print something else:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

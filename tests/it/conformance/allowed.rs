@@ -37,7 +37,9 @@ fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).filter(|start| rest.is_char_boundary(*start)).any(|start| matches(after, &rest[start..]))
+            (0..=rest.len())
+                .filter(|start| rest.is_char_boundary(*start))
+                .any(|start| matches(after, &rest[start..]))
         }),
     }
 }

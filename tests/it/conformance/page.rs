@@ -38,17 +38,15 @@ pub fn render(cases: &[Case], differences: &[Difference], allowed: &[Allowed]) -
     page.push_str("| Requests about | Probes | Equal | Allowed to differ |\n|---|---:|---:|---:|\n");
     for case in cases {
         let (all, other) = (probes(case), differing(&format!("{}: ", case.name)));
-        let _ = writeln!(page, "| {} | {all} | {} | {other} |", case.about.trim_end_matches('.'), all - other);
+        let _ =
+            writeln!(page, "| {} | {all} | {} | {other} |", case.about.trim_end_matches('.'), all - other);
     }
     let (all, other) = (cases.iter().map(probes).sum::<usize>(), differing(""));
     let _ = writeln!(page, "| **All** | **{all}** | **{}** | **{other}** |\n", all - other);
     page.push_str("## What is allowed to differ, and why\n\n");
     for entry in allowed {
-        let names: BTreeSet<&str> = differences
-            .iter()
-            .filter(|each| entry.covers(each))
-            .map(|each| each.probe.as_str())
-            .collect();
+        let names: BTreeSet<&str> =
+            differences.iter().filter(|each| entry.covers(each)).map(|each| each.probe.as_str()).collect();
         let list: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
         let _ = writeln!(page, "- {} ({}: {})", entry.reason.trim(), list.len(), list.join(", "));
     }
