@@ -130,7 +130,7 @@ async fn probes<V: Visit>(
     actions: &BTreeSet<String>,
     concurrent: usize,
 ) -> (Vec<String>, Option<Refused>) {
-    // Owned actions: a borrowed item would tie the stream's future to one lifetime.
+    // Owned names: a borrowed item would tie the stream's future to one lifetime.
     let calls = actions.iter().cloned().map(|action| async move {
         let answer = visit.probe(&action).await;
         (action, answer)

@@ -313,7 +313,7 @@ mod tests {
             ("postgres:///tags?host=secret", "postgres:///tags"),
         ] {
             let store = StoreUrl::parse(url).unwrap();
-            assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()));
+            assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()), "{url}");
             assert_eq!(store.expose(), url);
         }
         for url in ["mysql://me:secret@db", "postgres://me:sec@ret@db/tags"] {

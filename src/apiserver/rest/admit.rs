@@ -40,11 +40,10 @@ pub(super) fn place(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     match object.pointer("/metadata/namespace").and_then(Value::as_str) {
         None | Some("") => set(object, "namespace", namespace.into()),
         Some(said) if said == namespace => {}
-        Some(said) => {
-            return Err(ApiError::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request: it is \
-                 `{said}`, and the request is for `{namespace}`"
-            )));
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
     }
     Ok(())
@@ -79,16 +78,14 @@ pub(super) fn continue_from(kind: &Kind, new: &mut Value, old: &Value, only_stat
         kind.schema.default(new);
         return;
     }
-    let carried =
-        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"];
-    for field in carried {
+    for field in ["name", "namespace", "uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if new["metadata"].get(field).is_none()
             && let Some(value) = old["metadata"].get(field)
         {
             set(new, field, value.clone());
         }
     }
-    for field in ["resourceVersion", "generation"] {
+    for field in ["resourceVersion", "generation", "creationTimestamp"] {
         match old["metadata"].get(field) {
             Some(value) => set(new, field, value.clone()),
             None => unset(new, field),

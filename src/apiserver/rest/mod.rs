@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod event;
 mod get;
+mod json;
 mod list;
 pub(crate) mod namespace;
 mod params;
@@ -154,7 +155,7 @@ async fn dispatch(api: Arc<Api>, method: &Method, call: Call, body: Body) -> Ans
     let one = call.target.name.is_some();
     let status = call.target.status;
     match (method.as_str(), one) {
-        ("GET", _) if call.params.watch && !status => watch::watch(api, call).await,
+        ("GET", false) if call.params.watch => watch::watch(api, call).await,
         ("GET", true) => get::get(&api, &call).await,
         ("GET", false) => list::list(&api, &call).await,
         ("POST", false) => create::create(&api, &call, body).await,
@@ -162,6 +163,7 @@ async fn dispatch(api: Arc<Api>, method: &Method, call: Call, body: Body) -> Ans
         ("PATCH", true) => update::patch(&api, &call, body).await,
         ("DELETE", true) if !status => delete::delete(&api, &call, body).await,
         ("DELETE", false) => delete::collection(&api, &call, body).await,
+        ("PUT" | "PATCH", false) => Err(ApiError::bad_request("name must be provided")),
         (other, _) => Err(ApiError::method_not_allowed(call.kind(), &other.to_lowercase())),
     }
 }
