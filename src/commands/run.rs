@@ -173,6 +173,7 @@ fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
     let scope = if namespaces.is_empty() { Scope::All } else { Scope::Namespaces(namespaces) };
     tagwarden_operator::Settings {
         allow_external_id_secret_ref: settings.allow_external_id_secret_ref,
+        silence: Duration::from_secs(settings.region_timeout.get().into()),
         ..tagwarden_operator::Settings::new(scope, identity())
     }
 }
