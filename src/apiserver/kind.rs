@@ -70,6 +70,7 @@ pub enum Rows {
 
 /// One served resource.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // facts that do not depend on each other
 pub struct Kind {
     /// The API group; empty for the core group.
     pub group: String,
@@ -208,6 +209,7 @@ impl Kind {
 
     fn shape(&self, object: &mut Value) -> Result<Vec<String>, Misfit> {
         self.check_type(object)?;
+        whole_numbers(object);
         let mut unknown = syntax::shape(object).map_err(Misfit::Unreadable)?;
         builtin_rules::prepare(self, object).map_err(Misfit::Unreadable)?;
         builtin_rules::check_types(self, object).map_err(Misfit::Unreadable)?;
@@ -345,7 +347,7 @@ impl FieldValidation {
 pub struct Kinds(Vec<Arc<Kind>>);
 
 impl Kinds {
-    /// The kinds of these definitions, and the built-in ones: Namespace, Event (both faces), Lease, ConfigMap,
+    /// The kinds of these definitions, and the built-in ones: Namespace, Event (both faces), Lease, `ConfigMap`,
     /// Secret.
     pub fn new(definitions: &[CustomResourceDefinition]) -> Result<Self, SchemaError> {
         let custom = definitions.iter().map(Kind::from_definition);
@@ -371,6 +373,25 @@ impl Kinds {
     /// All that can be seen through this door.
     pub fn seen_by(&self, face: Face) -> impl Iterator<Item = &Arc<Kind>> {
         self.0.iter().filter(move |kind| kind.seen_by(face))
+    }
+}
+
+/// Numbers without a fraction count as whole, however they are written: `60.0` is 60.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // The whole numbers that both forms hold exactly.
+            const EXACT: f64 = 9_007_199_254_740_992.0;
+            let whole = number.as_f64().filter(|_| number.is_f64());
+            if let Some(float) = whole.filter(|float| float.fract() == 0.0 && float.abs() <= EXACT) {
+                #[allow(clippy::cast_possible_truncation)] // it was just looked at
+                let exact = float as i64;
+                *value = exact.into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

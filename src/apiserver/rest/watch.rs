@@ -382,7 +382,7 @@ impl Watch {
             }),
             Form::Table => json!({
                 "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": metadata,
-                "columnDefinitions": [], "rows": [],
+                "columnDefinitions": null, "rows": [],
             }),
         };
         line("BOOKMARK", &object)

@@ -19,6 +19,13 @@ pub struct Difference {
     pub found: Option<Value>,
 }
 
+impl Difference {
+    /// Whether it is in the same place of the same probe.
+    pub fn is_at(&self, other: &Self) -> bool {
+        (&self.probe, &self.at) == (&other.probe, &other.at)
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let say = |value: &Option<Value>| match value {

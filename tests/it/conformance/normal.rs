@@ -114,7 +114,7 @@ impl Names {
                 let start = from + found + marker.len();
                 let length = text[start..].find(|symbol: char| !symbol.is_ascii_digit());
                 let end = length.map_or(text.len(), |length| start + length);
-                if end > start {
+                if end > start && !text[end..].starts_with(|symbol: char| symbol.is_alphanumeric()) {
                     text.replace_range(start..end, "<version>");
                 }
                 from = start;

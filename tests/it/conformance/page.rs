@@ -1,1 +1,70 @@
-//! The page.
+//! `docs/conformance.md`: how near the embedded control plane is to a real API server.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::Path;
+
+use super::allowed::Allowed;
+use super::compare::Difference;
+use super::probe::Case;
+
+const INTRODUCTION: &str = "\
+# Conformance of the embedded control plane
+
+This page is written by a test: `UPDATE_DOCS=1 cargo test --test it conformance::table::embedded`.
+
+Tagwarden runs against a Kubernetes API server, or against the control plane that it brings along. Both have to behave
+alike, so one suite runs against both:
+
+- a table of requests (`tests/cases/conformance`), whose answers by kube-apiserver 1.36 are recorded
+  (`tests/golden/kube-1.36.json`), compared with that server at every run, and compared with the embedded plane in
+  process, over HTTP and on PostgreSQL;
+- rules that a controller builds on (`tests/it/conformance/rules`), each tested on all four;
+- kubectl 1.36, whose commands have to print the same on both (`tests/it/kubectl.rs`).
+
+Answers are equal when code, body, content type and warnings are, but for what is made up anew each time: uids,
+versions, times, generated names, continue tokens. `managedFields` are not compared.
+
+";
+
+/// The page.
+pub fn render(cases: &[Case], differences: &[Difference], allowed: &[Allowed]) -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let probes = |case: &Case| case.steps.iter().filter(|step| !step.name.is_empty()).count();
+    let differing = |prefix: &str| {
+        let names: BTreeSet<&str> = differences.iter().map(|each| each.probe.as_str()).collect();
+        names.into_iter().filter(|name| name.starts_with(prefix)).count()
+    };
+    page.push_str("| Requests about | Probes | Equal | Allowed to differ |\n|---|---:|---:|---:|\n");
+    for case in cases {
+        let (all, other) = (probes(case), differing(&format!("{}: ", case.name)));
+        let _ = writeln!(page, "| {} | {all} | {} | {other} |", case.about.trim_end_matches('.'), all - other);
+    }
+    let (all, other) = (cases.iter().map(probes).sum::<usize>(), differing(""));
+    let _ = writeln!(page, "| **All** | **{all}** | **{}** | **{other}** |\n", all - other);
+    page.push_str("## What is allowed to differ, and why\n\n");
+    for entry in allowed {
+        let names: BTreeSet<&str> = differences
+            .iter()
+            .filter(|each| entry.covers(each))
+            .map(|each| each.probe.as_str())
+            .collect();
+        let list: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
+        let _ = writeln!(page, "- {} ({}: {})", entry.reason.trim(), list.len(), list.join(", "));
+    }
+    page
+}
+
+/// Compares the page with what is committed, or writes it.
+pub fn check(page: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/conformance.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, page).expect("the page is written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == page,
+        "docs/conformance.md is out of date; write it anew:\n\
+         UPDATE_DOCS=1 cargo test --test it conformance::table::embedded"
+    );
+}

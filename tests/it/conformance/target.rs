@@ -1,5 +1,7 @@
 //! The API servers, and a place in each that a test has for itself.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -9,17 +11,28 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::conditions::is_crd_established;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config};
+use serde_json::json;
 use tagwarden_api::API_VERSION;
 use tagwarden_apiserver::{ControlPlane, Location, Options};
+use tagwarden_apiserver::http::{Exposure, Limits, Settings, Tls};
+use tagwarden_testbed::kubernetes::kubectl_with;
 use tagwarden_testbed::{Kubernetes, Testbed};
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+
+const TOKEN: &str = "token-of-an-admin";
+/// Its SHA-256.
+const TOKEN_DIGEST: &str = "4d7146fd4925de0ee14cde707c64fd4df1bc994c22799d64ef69cdad1939213d";
 
 /// An API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// The embedded control plane, in this process, on SQLite.
     Embedded,
-    /// The same on PostgreSQL.
+    /// The same over HTTP.
+    EmbeddedHttp,
+    /// The embedded control plane, in this process, on PostgreSQL.
     EmbeddedPostgres,
     /// kube-apiserver with etcd.
     Real,
@@ -40,6 +53,8 @@ pub struct Site {
 #[derive(Clone)]
 enum Server {
     Embedded(ControlPlane),
+    /// With the directory of its token file and its kubeconfig.
+    EmbeddedHttp(ControlPlane, Arc<TempDir>),
     Real(&'static Kubernetes),
 }
 
@@ -52,6 +67,7 @@ impl Site {
                 (real_client(server).await, Server::Real(server))
             }
             Target::Embedded => embedded(Location::memory()).await,
+            Target::EmbeddedHttp => embedded_over_http().await,
             Target::EmbeddedPostgres => {
                 let url = Testbed::postgres().fresh_database().expect("a database");
                 embedded(url.parse().expect("a location")).await
@@ -78,9 +94,26 @@ impl Site {
     /// Has the server forget all versions but the newest.
     pub async fn compact(&self) {
         match &self.server {
-            Server::Embedded(plane) => plane.compact().await.expect("compacted"),
+            Server::Embedded(plane) | Server::EmbeddedHttp(plane, _) => plane.compact().await.expect("compacted"),
             Server::Real(server) => server.compact().expect("compacted"),
         }
+    }
+
+    /// kubectl of the server's own version as an administrator, in this namespace.
+    ///
+    /// # Panics
+    /// For servers that do not listen.
+    pub fn kubectl(&self) -> std::process::Command {
+        let mut command = match &self.server {
+            Server::Real(server) => server.kubectl(),
+            Server::EmbeddedHttp(_, directory) => {
+                let command = kubectl_with(&directory.path().join("kubeconfig"), directory.path());
+                command.expect("kubectl is built")
+            }
+            Server::Embedded(_) => panic!("nobody can reach the plane of this process"),
+        };
+        command.args(["--namespace", &self.namespace]);
+        command
     }
 
     /// The objects of a kind in the namespace.
@@ -93,19 +126,57 @@ impl Site {
     }
 }
 
-async fn embedded(location: Location) -> (Client, Server) {
+async fn plane(location: Location) -> ControlPlane {
     let opened = ControlPlane::open(location, tagwarden_api::crds(), Options::new("default")).await;
-    let plane = opened.expect("a control plane");
+    opened.expect("a control plane")
+}
+
+async fn embedded(location: Location) -> (Client, Server) {
+    let plane = plane(location).await;
     (plane.client("default"), Server::Embedded(plane))
+}
+
+async fn embedded_over_http() -> (Client, Server) {
+    let plane = plane(Location::memory()).await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let tokens = directory.path().join("tokens");
+    std::fs::write(&tokens, format!("sha256:{TOKEN_DIGEST}:admin:admin\n")).expect("a token file");
+    let settings = Settings {
+        address: ([127, 0, 0, 1], 0).into(),
+        tls: Tls::SelfSigned(directory.path().to_owned()),
+        tokens,
+        // The suite asks more in a second than people do in an hour.
+        limits: Limits { requests_per_second: 100_000, burst: 100_000, ..Limits::default() },
+    };
+    let exposure = Exposure::bind(settings, plane.kinds().clone(), plane.router()).await.expect("a listener");
+    let kubeconfig = directory.path().join("kubeconfig");
+    let server = format!("https://{}", exposure.address());
+    let certificate = directory.path().join("api.crt");
+    let text = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "plane", "cluster": {"server": server, "certificate-authority": certificate}}],
+        "users": [{"name": "plane", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "plane", "context": {"cluster": "plane", "user": "plane"}}],
+        "current-context": "plane",
+    });
+    std::fs::write(&kubeconfig, text.to_string()).expect("a kubeconfig");
+    tokio::spawn(exposure.run(CancellationToken::new()));
+    (client(&kubeconfig).await, Server::EmbeddedHttp(plane, Arc::new(directory)))
+}
+
+/// Sends nothing twice.
+async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config");
+    config.default_retry = false;
+    Client::try_from(config).expect("a client")
 }
 
 /// An administrator of a real server that knows our kinds.
 pub async fn real_client(server: &Kubernetes) -> Client {
-    let kubeconfig = Kubeconfig::read_from(server.kubeconfig()).expect("a kubeconfig");
-    let options = KubeConfigOptions::default();
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a config");
-    config.default_retry = false;
-    let client = Client::try_from(config).expect("a client");
+    let client = client(&server.kubeconfig()).await;
     static DEFINED: OnceCell<()> = OnceCell::const_new();
     if std::ptr::eq(server, Testbed::kubernetes()) {
         DEFINED.get_or_init(|| define(&client)).await;

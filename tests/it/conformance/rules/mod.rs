@@ -17,29 +17,31 @@ use super::target::Site;
 macro_rules! on_every_target {
     ($($rule:ident),+ $(,)?) => {
         mod in_process {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $rule() {
-                super::$rule(crate::conformance::target::Site::on(crate::conformance::target::Target::Embedded).await)
-                    .await;
-            })+
+            $crate::conformance::rules::on_target!(Embedded: $($rule),+);
+        }
+        mod over_http {
+            $crate::conformance::rules::on_target!(EmbeddedHttp: $($rule),+);
         }
         mod on_postgres {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $rule() {
-                let target = crate::conformance::target::Target::EmbeddedPostgres;
-                super::$rule(crate::conformance::target::Site::on(target).await).await;
-            })+
+            $crate::conformance::rules::on_target!(EmbeddedPostgres: $($rule),+);
         }
         mod real {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $rule() {
-                super::$rule(crate::conformance::target::Site::on(crate::conformance::target::Target::Real).await)
-                    .await;
-            })+
+            $crate::conformance::rules::on_target!(Real: $($rule),+);
         }
     };
 }
 use on_every_target;
+
+macro_rules! on_target {
+    ($target:ident: $($rule:ident),+) => {
+        use $crate::conformance::target::{Site, Target};
+        $(#[tokio::test(flavor = "multi_thread")]
+        async fn $rule() {
+            super::$rule(Site::on(Target::$target).await).await;
+        })+
+    };
+}
+use on_target;
 
 impl Site {
     /// The path of a kind of ours in the namespace.
