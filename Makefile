@@ -34,8 +34,9 @@ $(CARGO_DENY):
 unit:
 	hack/test.sh
 
-bench: ## Measure: evaluation, and whole scans against a stub of AWS
+bench: ## Measure: evaluation, the embedded control plane, whole scans and the controller against a stub of AWS
 	cargo bench --locked -p tagwarden-core --bench evaluation
+	cargo bench --locked --bench plane
 	cargo bench --locked --bench scan
 
 clean: ## Remove what was built in the checkout

@@ -28,14 +28,13 @@ audit estate '{all: true}'
 audit shop '{names: [shop]}'
 audit analytics '{names: [analytics]}'
 
-# --- who may use the API: one token
-(umask 077 && od -An -N24 -tx1 /dev/urandom | tr -d ' \n' >"$dir/token")
-digest=$(python3 -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' "$dir/token")
-echo "sha256:$digest:demo:admin" >"$dir/tokens"
+# --- who may use the API, and how they know it: kubectl sends tokens over TLS alone
+"$bin/tagwarden" token demo --role admin --out "$dir/token" >"$dir/tokens"
 
-shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --api-listen 127.0.0.1:0 --api-tokens tokens"
+shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --api-listen 127.0.0.1:0 …"
 "$bin/tagwarden" run --manifests "$manifests" --allow-external-id-secret-ref --store "sqlite:$dir/tagwarden.db" \
-  --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --metrics-listen 127.0.0.1:0 \
+  --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --api-tls-self-signed "$dir" \
+  --metrics-listen 127.0.0.1:0 \
   --log-format json 2>"$dir/log" &
 controller=$!
 stop() {
@@ -69,8 +68,7 @@ else:
     sys.exit(1)' "$dir/log" "$1"
 }
 await "the API" field api >/dev/null
-server=http://$(field api)
-"$bin/tagwarden" kubeconfig --server "$server" --token-file "$dir/token" >"$dir/kubeconfig"
+"$bin/tagwarden" kubeconfig --server "https://$(field api)" --token-file "$dir/token" --ca "$dir/api.crt" >"$dir/kubeconfig"
 export KUBECONFIG=$dir/kubeconfig
 
 tagwarden_get() { "$bin/tagwarden" get --kubeconfig "$dir/kubeconfig" "$@"; }
@@ -98,7 +96,7 @@ await "a fourth report" reports 4
 get tagaudit,tagreport
 
 shown "tagwarden history --store sqlite:tagwarden.db"
-"$bin/tagwarden" history --store "sqlite:$dir/tagwarden.db" --tenant default
+"$bin/tagwarden" history --store "sqlite:$dir/tagwarden.db"
 
 if [[ ${KEEP:-0} == 1 ]]; then
   say "It goes on until you press Ctrl-C. In another terminal:"

@@ -65,6 +65,8 @@ pub enum Command {
     Get(Get),
     /// Print a kubeconfig for the API that `run --api-listen` serves.
     Kubeconfig(Kubeconfig),
+    /// Make a token for the API that `run --api-listen` serves, and print the line that makes it known there.
+    Token(Token),
     /// Print the custom resource definitions, to be applied to a cluster.
     Crds(Crds),
     /// Print a reference page.
@@ -168,6 +170,9 @@ pub struct History {
     /// The store: `sqlite:PATH` or `postgres://…`.
     #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
     pub store: String,
+    /// Whose runs: those of a namespace of the controller. Runs of `scan` are in `default`.
+    #[arg(long, short, value_name = "NAME", default_value = "default")]
+    pub namespace: String,
     /// How many runs to show, the newest first.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub limit: u32,
@@ -264,6 +269,40 @@ pub struct Kubeconfig {
     /// The namespace of commands that name none.
     #[arg(long, default_value = "default")]
     pub namespace: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Token {
+    /// Who holds the token: the name in the log, and in the objects they change.
+    pub user: String,
+    /// What they may do.
+    #[arg(long, value_enum)]
+    pub role: Role,
+    /// Write the token to this file, which must not be there yet.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// What somebody may do with the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Look.
+    View,
+    /// Look, and change policies, accounts and audits.
+    Edit,
+    /// Everything.
+    Admin,
+}
+
+impl Role {
+    /// As in the token file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Edit => "edit",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// A reference page.

@@ -5,6 +5,7 @@ mod applier;
 mod cli;
 mod commands;
 mod connection;
+mod counted;
 mod first_steps;
 mod input;
 mod observed;

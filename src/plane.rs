@@ -5,12 +5,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::Client;
+use kube::client::ClientBuilder;
+use kube::{Client, Config};
 use tagwarden_apiserver::{ControlPlane, OpenError, Options};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use tower::Layer as _;
 
+use crate::counted::Counting;
 use crate::settings::{self, Settings};
 
 /// How often a cluster is asked whether it answers.
@@ -48,6 +51,7 @@ pub enum Plane {
     /// In this process.
     Embedded {
         plane: ControlPlane,
+        counting: Counting,
         /// Held as long as the store is used.
         _lock: Option<File>,
     },
@@ -60,7 +64,11 @@ pub enum Plane {
 
 impl Plane {
     /// The control plane of these settings. One that does not answer yet is no error. `stop` ends what watches it.
-    pub async fn open(settings: &Settings, stop: &CancellationToken) -> Result<Self, PlaneError> {
+    pub async fn open(
+        settings: &Settings,
+        counting: Counting,
+        stop: &CancellationToken,
+    ) -> Result<Self, PlaneError> {
         match settings.control_plane {
             settings::ControlPlane::Embedded => {
                 let lock = settings.store.file().map(lock).transpose()?;
@@ -72,10 +80,14 @@ impl Plane {
                 }
                 let location = settings.store.location().clone();
                 let plane = ControlPlane::open(location, tagwarden_api::crds(), options).await?;
-                Ok(Self::Embedded { plane, _lock: lock })
+                Ok(Self::Embedded { plane, counting, _lock: lock })
             }
             settings::ControlPlane::Kubernetes => {
-                let client = Client::try_default().await.map_err(|error| PlaneError::NoCluster(error.to_string()))?;
+                let config = Config::infer().await.map_err(|error| PlaneError::NoCluster(error.to_string()))?;
+                let client = ClientBuilder::try_from(config)
+                    .map_err(|error| PlaneError::NoCluster(error.to_string()))?
+                    .with_layer(&counting)
+                    .build();
                 let (sender, answers) = watch::channel(Err("the cluster was not asked yet".to_owned()));
                 tokio::spawn(stop.clone().run_until_cancelled_owned(ask(client.clone(), sender)));
                 Ok(Self::Kubernetes { client, answers })
@@ -86,7 +98,7 @@ impl Plane {
     /// A client of it.
     pub fn client(&self, namespace: &str) -> Client {
         match self {
-            Self::Embedded { plane, .. } => plane.client(namespace),
+            Self::Embedded { plane, counting, .. } => Client::new(counting.layer(plane.router()), namespace),
             Self::Kubernetes { client, .. } => client.clone(),
         }
     }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use tagwarden_app::ports::{AccountTarget, FindingSink, Inventory, Traffic};
-use tagwarden_aws::{AwsError, AwsInventory, AwsSession, AwsSettings};
+use tagwarden_app::ports::{
+    Access, AccountTarget, FindingSink, Identity, Inventory, Onboarding, Refused, RefusedBecause, Traffic,
+};
+use tagwarden_aws::{AwsError, AwsInventory, AwsSession, AwsSettings, AwsVisit};
 use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::{ScanReport, ViolationRow};
@@ -59,6 +61,22 @@ impl Inventory for LazyInventory {
     fn throttled(&self) -> u64 {
         self.made.get().map(Inventory::throttled).unwrap_or_default()
     }
+}
+
+impl Onboarding for LazyInventory {
+    type Visit = AwsVisit;
+
+    async fn whoami(&self) -> Result<Identity, Refused> {
+        self.get().await.map_err(not_made)?.whoami().await
+    }
+
+    async fn visit(&self, access: &Access) -> Result<AwsVisit, Refused> {
+        self.get().await.map_err(not_made)?.visit(access).await
+    }
+}
+
+fn not_made(error: AwsError) -> Refused {
+    Refused { because: RefusedBecause::Failed, cause: error.to_string() }
 }
 
 /// Findings for the reader, and for the store where there is one. A store that fails on the way costs the

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::calls::Call;
+use super::calls::{Call, KEY_OF};
 use super::estate::{ACCOUNT, Estate, Kind, Tag, number, once_tagged};
 
 type Answer = Response<Full<Bytes>>;
@@ -113,7 +113,8 @@ impl Answers {
 
     pub fn to(&self, call: &Call) -> Answer {
         match (call.service.as_str(), call.operation.as_str()) {
-            ("sts", "GetCallerIdentity") => caller(),
+            ("sts", "GetCallerIdentity") => caller(&call.account),
+            ("sts", "AssumeRole") => assumed(call),
             ("ec2", "DescribeRegions") => self.regions(),
             ("ec2", "DescribeInstances") => {
                 self.ec2_page(call, Kind::Instance, "reservationSet", &self.instance)
@@ -404,11 +405,26 @@ fn cluster_arn(region: &str) -> String {
     format!("arn:aws:ecs:{region}:{ACCOUNT}:cluster/main")
 }
 
-fn caller() -> Answer {
+fn caller(account: &str) -> Answer {
     xml(format!(
         "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
-         <Arn>arn:aws:iam::{ACCOUNT}:user/reader</Arn><UserId>AIDAEXAMPLE</UserId><Account>{ACCOUNT}</Account>\
+         <Arn>arn:aws:iam::{account}:user/reader</Arn><UserId>AIDAEXAMPLE</UserId><Account>{account}</Account>\
          </GetCallerIdentityResult></GetCallerIdentityResponse>"
+    ))
+}
+
+/// A session in the account of the role, for those who know an external id.
+fn assumed(call: &Call) -> Answer {
+    let account = call.field("RoleArn").and_then(|role| role.split(':').nth(4)).unwrap_or_default();
+    if account.is_empty() || call.field("ExternalId").is_none() {
+        return refusal(call, StatusCode::FORBIDDEN, "AccessDenied");
+    }
+    xml(format!(
+        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+         <AccessKeyId>{KEY_OF}{account}</AccessKeyId><SecretAccessKey>example</SecretAccessKey>\
+         <SessionToken>example</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+         <AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/reader/tagwarden</Arn>\
+         <AssumedRoleId>AROAEXAMPLE:tagwarden</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"
     ))
 }
 

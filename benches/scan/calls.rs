@@ -9,9 +9,16 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 use url::form_urlencoded;
 
+use super::estate::ACCOUNT;
+
+/// How the keys begin that a session in another account gets; its id follows.
+pub const KEY_OF: &str = "ASIA";
+
 /// One call of an AWS API.
 #[derive(Debug, Default)]
 pub struct Call {
+    /// Whose credentials signed it.
+    pub account: String,
     /// As in the scope of the signature: `ec2`, `tagging`.
     pub service: String,
     pub region: String,
@@ -29,7 +36,11 @@ impl Call {
         let header =
             |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let scope = header("authorization").split_once("Credential=").map_or("", |(_, rest)| rest);
-        let mut scope = scope.split(',').next().unwrap_or_default().split('/').skip(2).map(str::to_owned);
+        let mut scope = scope.split(',').next().unwrap_or_default().split('/').map(str::to_owned);
+        let key = scope.next().unwrap_or_default();
+        // The keys that the stub hands out end in the account they are for.
+        key.strip_prefix(KEY_OF).unwrap_or(ACCOUNT).clone_into(&mut call.account);
+        let mut scope = scope.skip(1);
         call.region = scope.next().unwrap_or_default();
         call.service = scope.next().unwrap_or_default();
         let query = head.uri.query().unwrap_or_default();

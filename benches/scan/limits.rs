@@ -19,10 +19,10 @@ fn rate(call: &Call) -> Option<(f64, f64)> {
     }
 }
 
-/// All buckets of the account.
+/// All buckets of all accounts.
 #[derive(Debug, Default)]
 pub struct Limits {
-    buckets: HashMap<(String, String), Bucket>,
+    buckets: HashMap<(String, String, String), Bucket>,
 }
 
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Limits {
     pub fn admit(&mut self, call: &Call) -> bool {
         let Some((burst, per_second)) = rate(call) else { return true };
         let now = Instant::now();
-        let key = (call.service.clone(), call.region.clone());
+        let key = (call.account.clone(), call.service.clone(), call.region.clone());
         let bucket = self.buckets.entry(key).or_insert(Bucket { tokens: burst, filled: now });
         let dripped = now.duration_since(bucket.filled).as_secs_f64() * per_second;
         bucket.tokens = (bucket.tokens + dripped).min(burst);

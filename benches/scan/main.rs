@@ -3,12 +3,14 @@
 //! The release binary scans estates that a stub of AWS serves with AWS's own latency, page sizes and rate limits.
 //! Every count has to equal the truth about the estate; a wrong one fails the bench, however fast it was. Times
 //! and sizes are printed beside what they aim at, and never fail it: they depend on the machine.
+//! The row `controller` runs the controller instead, with a thousand accounts.
 //! `-- --serve ROW` leaves the stub running, for a profiler.
 
 #![allow(clippy::print_stdout, unreachable_pub)]
 
 mod answers;
 mod calls;
+mod controller;
 mod estate;
 mod limits;
 mod measured;
@@ -54,6 +56,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         bench.measure(row, &mut measurements)?;
     }
     table::print(&measurements);
+    if wanted.is_empty() || wanted.iter().any(|name| name == "controller") {
+        controller::measure(bench.directory.path())?;
+    }
     if bench.peer.is_none() {
         println!("the peer was left out: it needs a python3 with boto3");
     }

@@ -55,7 +55,7 @@ pub fn run(command: &mut Command, log: &Path) -> io::Result<Usage> {
 }
 
 /// The state of a process, and the time it has spent on the CPU.
-fn cpu_seconds(process: &str) -> Option<(char, f64)> {
+pub fn cpu_seconds(process: &str) -> Option<(char, f64)> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name, in parentheses, may hold anything; the state comes next, user and system time 11 fields later.
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
@@ -64,7 +64,7 @@ fn cpu_seconds(process: &str) -> Option<(char, f64)> {
     Some((state, ticks / TICKS_PER_SECOND))
 }
 
-fn peak_megabytes(process: &str) -> Option<f64> {
+pub fn peak_megabytes(process: &str) -> Option<f64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

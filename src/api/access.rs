@@ -76,7 +76,7 @@ impl ExternalId {
     }
 
     /// The bytes as an external id, or why they are none, without quoting them.
-    fn new(bytes: &[u8]) -> Result<Self, String> {
+    pub fn new(bytes: &[u8]) -> Result<Self, String> {
         const ALLOWED: &str = "expected 2 to 1224 letters, digits and `_ + = , . @ : / -`";
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte);
         if bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {

@@ -30,7 +30,7 @@ fn both_forms_name_the_same_resources() {
             let plain = resources(kinds, Face::Http, name, version).unwrap();
             let names = plain["resources"].as_array().unwrap().iter();
             let names = names.map(|each| each["name"].as_str().unwrap().to_owned());
-            let named: Vec<String> = group["versions"][0]["resources"]
+            let expected: Vec<String> = group["versions"][0]["resources"]
                 .as_array()
                 .unwrap()
                 .iter()
@@ -40,7 +40,7 @@ fn both_forms_name_the_same_resources() {
                     std::iter::once(name.to_owned()).chain(status)
                 })
                 .collect();
-            assert_eq!(names.collect::<Vec<_>>(), named);
+            assert_eq!(names.collect::<Vec<_>>(), expected);
         }
     }
     let ours = group(kinds, Face::Http, "tagwarden.io").unwrap();

@@ -1,4 +1,4 @@
-//! The part of JSONPath that printer columns use: fields, indexes, all entries, and entries with a field of a value.
+//! The part of `JSONPath` that printer columns use: fields, indexes, all entries, and entries with a field of a value.
 
 use serde_json::Value;
 
@@ -92,12 +92,11 @@ fn closing(text: &str) -> Option<usize> {
     for (at, each) in text.char_indices() {
         match (quote, each) {
             (Some(end), each) if each == end => quote = None,
-            (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(each),
             (None, '[') => open += 1,
             (None, ']') if open == 0 => return Some(at),
             (None, ']') => open -= 1,
-            (None, _) => {}
+            _ => {}
         }
     }
     None

@@ -70,6 +70,7 @@ pub enum Rows {
 
 /// One served resource.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // facts that do not depend on each other
 pub struct Kind {
     /// The API group; empty for the core group.
     pub group: String,
@@ -346,7 +347,7 @@ impl FieldValidation {
 pub struct Kinds(Vec<Arc<Kind>>);
 
 impl Kinds {
-    /// The kinds of these definitions, and the built-in ones: Namespace, Event (both faces), Lease, ConfigMap,
+    /// The kinds of these definitions, and the built-in ones: Namespace, Event (both faces), Lease, `ConfigMap`,
     /// Secret.
     pub fn new(definitions: &[CustomResourceDefinition]) -> Result<Self, SchemaError> {
         let custom = definitions.iter().map(Kind::from_definition);

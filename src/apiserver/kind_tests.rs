@@ -1,5 +1,7 @@
 //! Admission as a whole: bodies as clients send them, answers as they read them.
 
+#![allow(clippy::needless_pass_by_value)] // cases are written where they are used
+
 use std::sync::LazyLock;
 
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! OpenAPI: what kubectl needs to explain, to validate before it applies, and to know which patches are taken.
+//! `OpenAPI`: what kubectl needs to explain, to validate before it applies, and to know which patches are taken.
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};

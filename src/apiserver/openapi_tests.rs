@@ -1,4 +1,4 @@
-//! OpenAPI: what kubectl looks for is there.
+//! `OpenAPI`: what kubectl looks for is there.
 
 use super::*;
 use crate::kind::tests::fixture;

@@ -185,9 +185,9 @@ const DELETE_FROM_LIST: &str = "$deleteFromPrimitiveList/";
 
 /// A strategic merge. Of the lists in built-in kinds only those of the metadata merge: finalizers by value, owners
 /// by uid.
-fn strategic(object: &mut Value, patch: &Value, path: &mut Vec<String>) {
-    let Value::Object(patch) = patch else {
-        *object = patch.clone();
+fn strategic(object: &mut Value, wanted: &Value, place: &mut Vec<String>) {
+    let Value::Object(patch) = wanted else {
+        *object = wanted.clone();
         return;
     };
     match patch.get("$patch").and_then(Value::as_str) {
@@ -213,14 +213,14 @@ fn strategic(object: &mut Value, patch: &Value, path: &mut Vec<String>) {
         } else if value.is_null() {
             fields.remove(name);
         } else {
-            path.push(name.clone());
+            place.push(name.clone());
             let field = fields.entry(name.clone()).or_insert(Value::Null);
-            match (path.join(".").as_str(), value) {
+            match (place.join(".").as_str(), value) {
                 ("metadata.finalizers", Value::Array(added)) => union(field, added),
                 ("metadata.ownerReferences", Value::Array(added)) => merge_owners(field, added),
-                _ => strategic(field, value, path),
+                _ => strategic(field, value, place),
             }
-            path.pop();
+            place.pop();
         }
     }
 }

@@ -44,12 +44,12 @@ impl Options {
         }
         Self {
             namespaces,
-            log_age: Duration::from_secs(300),
+            log_age: Duration::from_mins(5),
             log_rows: 20_000,
-            event_age: Duration::from_secs(3600),
+            event_age: Duration::from_hours(1),
             event_count: 5_000,
             watches_per_client: 500,
-            bookmark_interval: Duration::from_secs(60),
+            bookmark_interval: Duration::from_mins(1),
         }
     }
 }
@@ -82,7 +82,7 @@ pub struct ControlPlane {
 const MAX_PAUSE: Duration = Duration::from_secs(10);
 
 impl ControlPlane {
-    /// Serves these definitions, and Namespaces, Events, Leases, ConfigMaps and Secrets, out of this store.
+    /// Serves these definitions, and Namespaces, Events, Leases, `ConfigMaps` and Secrets, out of this store.
     ///
     /// A database that does not answer is no error: requests are refused with 503 until it does, for as long as it
     /// takes, and [`ready`](Self::ready) says so.
@@ -140,7 +140,7 @@ impl ControlPlane {
                 );
             };
             // Every one of these can be stopped anywhere: what is half done is found again.
-            plane.stop.run_until_cancelled(work).await;
+            Box::pin(plane.stop.run_until_cancelled(work)).await;
         });
         self.tasks.close();
     }

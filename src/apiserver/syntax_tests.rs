@@ -1,5 +1,7 @@
 //! Metadata: what is accepted, and what the API server would say about the rest.
 
+#![allow(clippy::needless_pass_by_value)] // cases are written where they are used
+
 use proptest::prelude::*;
 
 use super::*;

@@ -2,5 +2,6 @@
 //! concurrency, and leave every judgement to the core.
 
 pub mod audit;
+pub mod onboard;
 pub mod ports;
 pub mod scan;

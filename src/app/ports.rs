@@ -149,3 +149,66 @@ pub trait FindingSink: Send {
     /// Takes the report; no findings come after it.
     fn finish(&mut self, report: &ScanReport) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
+
+/// Who somebody is to the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The account it belongs to.
+    pub account_id: AccountId,
+    /// Its name there: of a user, or of the session of a role.
+    pub arn: String,
+}
+
+/// Why an account cannot be entered, or something in it not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedBecause {
+    /// Not allowed.
+    Denied,
+    /// The trust policy does not allow `sts:TagSession`, and the caller's session has tags.
+    SessionTags,
+    /// The process itself has no credentials, or none that the cloud knows.
+    NoCredentials,
+    /// The region is not enabled, or the service not there.
+    RegionDisabled,
+    /// A rate limit, still after all retries.
+    Throttled,
+    /// No answer, or not in time.
+    Unreachable,
+    /// Anything else.
+    Failed,
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct Refused {
+    /// What kind of refusal.
+    pub because: RefusedBecause,
+    /// What happened and what to do, in one sentence. Names no secret.
+    pub cause: String,
+}
+
+/// Finding out whether accounts can be entered and read.
+pub trait Onboarding: Send + Sync + 'static {
+    /// An account that was entered to look around.
+    type Visit: Visit;
+
+    /// Who the process itself is.
+    fn whoami(&self) -> impl Future<Output = Result<Identity, Refused>> + Send;
+
+    /// Enters whatever account this leads into, with fresh credentials.
+    fn visit(&self, access: &Access) -> impl Future<Output = Result<Self::Visit, Refused>> + Send;
+}
+
+/// An account that was entered to look around.
+pub trait Visit: Send + Sync + 'static {
+    /// Who we are in there, and where that is.
+    fn identity(&self) -> &Identity;
+
+    /// How many regions the account has enabled.
+    fn regions(&self) -> impl Future<Output = Result<usize, Refused>> + Send;
+
+    /// Whether one cheap call of this action, such as `ec2:DescribeVolumes`, is allowed. `None`: there is no call
+    /// that would tell.
+    fn probe(&self, action: &str) -> impl Future<Output = Option<Result<(), Refused>>> + Send;
+}

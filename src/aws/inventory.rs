@@ -112,8 +112,8 @@ impl Shared {
 /// The resources of AWS accounts.
 #[derive(Debug, Clone)]
 pub struct AwsInventory {
-    shared: Arc<Shared>,
-    ambient: SdkConfig,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ambient: SdkConfig,
 }
 
 impl AwsInventory {

@@ -17,10 +17,12 @@ mod list;
 mod refusal;
 mod session;
 mod traffic;
+mod verify;
 mod whole;
 
 pub use inventory::{AwsError, AwsInventory, AwsSettings};
 pub use session::AwsSession;
+pub use verify::AwsVisit;
 
 #[cfg(test)]
 #[path = "tests/stub.rs"]

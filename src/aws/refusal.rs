@@ -19,10 +19,16 @@ const CHAIN_LENGTH_MAX: usize = 32;
 pub(crate) enum Kind {
     /// Not allowed with these credentials.
     Denied,
+    /// The role may be assumed, but not by a session that has tags.
+    SessionTags,
+    /// There are no credentials to begin with.
+    NoCredentials,
     /// A rate limit, still after all retries.
     Throttled,
     /// No answer in time.
     TimedOut,
+    /// No connection.
+    Unreachable,
     /// The credentials have expired.
     Expired,
     /// The page token is not valid any more: the listing has to start over.
@@ -61,11 +67,13 @@ impl Refusal {
     /// How it shows in the coverage.
     pub(crate) fn gap(&self) -> Gap {
         let state = match self.kind {
-            Kind::Denied => CellState::Denied,
+            Kind::Denied | Kind::SessionTags | Kind::NoCredentials => CellState::Denied,
             Kind::Throttled => CellState::Throttled,
             Kind::TimedOut => CellState::TimedOut,
             Kind::Unsupported => CellState::Unsupported,
-            Kind::Expired | Kind::StaleToken | Kind::Invalid | Kind::Failed => CellState::Failed,
+            Kind::Expired | Kind::StaleToken | Kind::Invalid | Kind::Unreachable | Kind::Failed => {
+                CellState::Failed
+            }
         };
         Gap { state, cause: self.cause.clone() }
     }
@@ -120,7 +128,7 @@ where
             let reason = failure.as_connector_error().map_or_else(|| root(error), root::<ConnectorError>);
             let remedy = if reason.contains("certificate") { TRUST_CERTIFICATE } else { CHECK_NETWORK };
             let cause = format!("{action}: cannot reach {} ({reason}); {remedy}", host(call));
-            Some(Refusal::new(Kind::Failed, cause))
+            Some(Refusal::new(Kind::Unreachable, cause))
         }
         SdkError::ResponseError(_)
             if error.raw_response().is_some_and(|answer| answer.status().is_success()) =>
@@ -195,7 +203,9 @@ fn of_answer(call: Call<'_>, code: Option<&str>, status: Option<u16>) -> Refusal
         }
         Kind::StaleToken => format!("{action} in {region}: the page token has expired ({what})"),
         Kind::Unsupported => format!("{action} is not available in {region} ({what})"),
-        Kind::Invalid | Kind::Failed => format!("{action} failed in {region} ({what})"),
+        Kind::Invalid | Kind::Failed | Kind::SessionTags | Kind::NoCredentials | Kind::Unreachable => {
+            format!("{action} failed in {region} ({what})")
+        }
     };
     Refusal::new(kind, cause)
 }
@@ -302,13 +312,13 @@ fn of_credentials(error: &CredentialsError) -> Refusal {
     let chain = chain_text(error);
     if chain.contains("SSO token") {
         return Refusal::new(
-            Kind::Denied,
+            Kind::NoCredentials,
             "no valid SSO session: run `aws sso login` for the profile in use",
         );
     }
     // The end of the chain of sources: nobody before it had any credentials.
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) || chain.contains("IMDS") {
-        return Refusal::new(Kind::Denied, NO_CREDENTIALS);
+        return Refusal::new(Kind::NoCredentials, NO_CREDENTIALS);
     }
     match error {
         CredentialsError::ProviderTimedOut(_) => Refusal::new(
@@ -458,7 +468,7 @@ mod tests {
         let in_connector =
             |error: CredentialsError| Sdk::dispatch_failure(ConnectorError::other(error.into(), None));
         let none = Refusal::of(CALL, &in_connector(CredentialsError::not_loaded_no_source()));
-        assert_eq!(none.kind, Kind::Denied);
+        assert_eq!(none.kind, Kind::NoCredentials);
         assert!(none.cause.contains("AWS_PROFILE") && none.cause.contains("aws sso login"), "{}", none.cause);
         let role = Refusal::new(Kind::Denied, "the role said no");
         let nested = Refusal::of(CALL, &in_connector(CredentialsError::provider_error(role.clone())));

@@ -38,9 +38,11 @@ pub(crate) struct Account {
     pub(crate) id: AccountId,
     /// `aws`, `aws-cn`, `aws-us-gov`: the second part of every ARN.
     pub(crate) partition: String,
+    /// Who we are in there.
+    pub(crate) caller_arn: String,
     access: Access,
     ambient: SdkConfig,
-    home: Arc<str>,
+    pub(crate) home: Arc<str>,
     credentials: RwLock<InForce>,
     regions: OnceCell<Vec<Arc<str>>>,
 }
@@ -74,6 +76,7 @@ impl AwsSession {
             shared,
             id: caller.account,
             partition: caller.partition,
+            caller_arn: caller.arn,
             access: target.access.clone(),
             ambient: ambient.clone(),
             home,
@@ -81,6 +84,10 @@ impl AwsSession {
             regions: OnceCell::new(),
         };
         Ok(Self { account: Arc::new(account) })
+    }
+
+    pub(crate) fn into_account(self) -> Arc<Account> {
+        self.account
     }
 }
 
@@ -196,7 +203,11 @@ impl Hop {
                     format!("sts:AssumeRole answered without credentials for {}", self.role_arn),
                 )
             }),
-            Err(error) => Err(self.explain(error.code(), Refusal::of(self.call(), &error))),
+            Err(error) => {
+                // What was not allowed stands in the sentence alone.
+                let session_tags = error.message().is_some_and(|text| text.contains("sts:TagSession"));
+                Err(self.explain(error.code(), session_tags, Refusal::of(self.call(), &error)))
+            }
         }
     }
 
@@ -206,8 +217,16 @@ impl Hop {
     }
 
     /// A refusal of STS itself says nothing about what to do; one from further down does already.
-    fn explain(&self, code: Option<&str>, refusal: Refusal) -> Refusal {
+    fn explain(&self, code: Option<&str>, session_tags: bool, refusal: Refusal) -> Refusal {
         match code {
+            Some(code) if refusal.kind == Kind::Denied && session_tags => Refusal::new(
+                Kind::SessionTags,
+                format!(
+                    "could not assume {} ({code}): the caller's session has tags, so the trust policy has to allow \
+                     sts:TagSession besides sts:AssumeRole",
+                    self.role_arn
+                ),
+            ),
             Some(code) if refusal.kind == Kind::Denied && code.starts_with("AccessDenied") => Refusal::new(
                 Kind::Denied,
                 format!(
@@ -247,12 +266,13 @@ fn credentials(output: AssumeRoleOutput) -> Option<Credentials> {
 }
 
 /// Whom AWS takes us for.
-struct Caller {
-    account: AccountId,
-    partition: String,
+pub(crate) struct Caller {
+    pub(crate) account: AccountId,
+    pub(crate) partition: String,
+    pub(crate) arn: String,
 }
 
-async fn whoami(clients: &Clients, region: &Arc<str>) -> Result<Caller, Refusal> {
+pub(crate) async fn whoami(clients: &Clients, region: &Arc<str>) -> Result<Caller, Refusal> {
     let call = Call { action: "sts:GetCallerIdentity", region, endpoint: clients.endpoint() };
     let sent = clients.region(region).sts().get_caller_identity().send().await;
     let identity = sent.map_err(|error| Refusal::of(call, &error))?;
@@ -260,12 +280,13 @@ async fn whoami(clients: &Clients, region: &Arc<str>) -> Result<Caller, Refusal>
     let account = account.map_err(|error| {
         Refusal::new(Kind::Failed, format!("sts:GetCallerIdentity did not tell the account: {error}"))
     })?;
-    let partition = identity.arn.as_deref().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws").to_owned();
-    Ok(Caller { account, partition })
+    let arn = identity.arn.unwrap_or_default();
+    let partition = arn.split(':').nth(1).unwrap_or("aws").to_owned();
+    Ok(Caller { account, partition, arn })
 }
 
 /// The regions that are on by default or were opted into, sorted. Asked again when the credentials had expired.
-async fn enabled_regions(account: &Account) -> Result<Vec<Arc<str>>, Refusal> {
+pub(crate) async fn enabled_regions(account: &Account) -> Result<Vec<Arc<str>>, Refusal> {
     let in_force = account.in_force().await;
     match describe_regions(account, &in_force.clients).await {
         Err(refusal) if refusal.kind == Kind::Expired && account.renew(&in_force).await => {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use tagwarden_store::{RunFilter, RunResults, RunState, RunSummary, Store};
 
-use super::{Failure, TENANT};
+use super::Failure;
 use crate::cli::{History, ListFormat};
 use crate::render::json::{API_VERSION, Counters};
 use crate::render::table;
@@ -13,7 +13,7 @@ use crate::render::table;
 pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     let store = Store::open(&flags.store).await?;
     let filter = RunFilter { limit: flags.limit as usize, ..RunFilter::default() };
-    let runs = store.runs(TENANT, &filter).await?;
+    let runs = store.runs(&flags.namespace, &filter).await?;
     let mut out = io::BufWriter::new(io::stdout().lock());
     match flags.format {
         ListFormat::Json => {

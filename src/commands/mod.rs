@@ -9,6 +9,7 @@ mod policy;
 mod registry;
 mod run;
 mod scan;
+mod token;
 
 pub use scan::TENANT;
 
@@ -70,6 +71,13 @@ pub enum Failure {
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
+    /// A file that cannot be made, or is there already.
+    #[error("`{path}` cannot be created")]
+    Create {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// The answer could not be printed.
     #[error("the answer could not be written to standard output")]
     Write(#[from] std::io::Error),
@@ -104,6 +112,7 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
+        Command::Token(flags) => token::run(&flags),
         Command::Docs { page } => docs(page),
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
+use crate::counted::Counting;
 use crate::observed::Observed;
 use crate::plane::Plane;
 use crate::settings::{ControlPlane, SettingFlags, Settings};
@@ -65,9 +66,10 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         metrics = %address(&probes, settings.metrics_listen),
         "starting"
     );
-    let plane = Arc::new(Plane::open(settings, &close).await?);
+    let counting = Counting::default();
+    let plane = Arc::new(Plane::open(settings, counting.clone(), &close).await?);
     if let Some(api) = expose(settings, &plane).await? {
-        tracing::info!(api = %api.address(), tls = settings.api_tls_cert.is_some(), "the API is served");
+        tracing::info!(api = %api.address(), "the API is served");
         tokio::spawn(api.run(close.clone()));
     }
     let client = plane.client(settings.namespace.as_str());
@@ -82,6 +84,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         stop.clone(),
     )?;
     let frame = Arc::new(frame);
+    counting.into_metrics(&frame.metrics);
     let inventory = Arc::new(LazyInventory::new(registry));
     let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));
@@ -137,11 +140,10 @@ async fn expose(settings: &Settings, plane: &Plane) -> Result<Option<Exposure>, 
     else {
         return Ok(None);
     };
-    let tls = match (&settings.api_tls_cert, &settings.api_tls_key) {
-        (Some(certificate), Some(key)) => {
-            Tls::Files(TlsFiles { certificate: certificate.clone(), key: key.clone() })
-        }
-        _ => Tls::Plain,
+    let own = settings.api_tls_self_signed.clone();
+    let tls = match (settings.api_tls_cert.clone(), settings.api_tls_key.clone()) {
+        (Some(certificate), Some(key)) => Tls::Files(TlsFiles { certificate, key }),
+        _ => own.map_or(Tls::Plain, Tls::SelfSigned),
     };
     let exposed = http::Settings { address, tls, tokens, limits: http::Limits::default() };
     Exposure::bind(exposed, plane.kinds().clone(), plane.router()).await.map(Some)
@@ -171,6 +173,7 @@ fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
     let scope = if namespaces.is_empty() { Scope::All } else { Scope::Namespaces(namespaces) };
     tagwarden_operator::Settings {
         allow_external_id_secret_ref: settings.allow_external_id_secret_ref,
+        silence: Duration::from_secs(settings.region_timeout.get().into()),
         ..tagwarden_operator::Settings::new(scope, identity())
     }
 }

@@ -15,6 +15,7 @@ pub mod iam;
 pub mod intern;
 pub mod judge;
 pub mod listing;
+pub mod onboarding;
 pub mod policy;
 mod region;
 pub mod registry;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
@@ -51,6 +52,8 @@ pub struct Settings {
     /// The principal that trust policies name: the ARN of the role that Tagwarden runs with. Found out from AWS
     /// when absent.
     pub principal_arn: Option<String>,
+    /// How long a listing may bring nothing before its region counts as timed out.
+    pub silence: Duration,
     /// Accounts that are verified at once.
     pub concurrent_accounts: usize,
     /// Policies that are compiled at once.
@@ -67,6 +70,7 @@ impl Settings {
             identity: identity.into(),
             allow_external_id_secret_ref: false,
             principal_arn: None,
+            silence: Duration::from_mins(1),
             concurrent_accounts: 16,
             concurrent_policies: 4,
             concurrent_audits: 4,

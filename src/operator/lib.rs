@@ -8,6 +8,7 @@
 //! A steady state writes nothing. What cannot succeed waits for a change, what may succeed later backs off, what
 //! panics takes nothing else with it.
 
+pub mod account;
 pub mod audit;
 pub mod backoff;
 pub mod cache;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use tagwarden_app::audit::ports::Runs;
-use tagwarden_app::ports::Inventory;
+use tagwarden_app::ports::{Inventory, Onboarding};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -65,7 +66,7 @@ pub enum Election {
 /// go of the lease.
 pub async fn run<C, R>(client: Client, context: Context<C, R>, election: Election)
 where
-    C: Inventory,
+    C: Inventory + Onboarding,
     R: Runs,
 {
     let frame = Arc::clone(&context.frame);
@@ -87,6 +88,15 @@ where
         frame.policies.clone(),
         &queues.policies,
         settings.concurrent_policies,
+    );
+    let accounts = account::AccountReconciler::new(context.clone());
+    start(
+        &mut controllers,
+        &frame,
+        accounts,
+        frame.accounts.clone(),
+        &queues.accounts,
+        settings.concurrent_accounts,
     );
 
     let audits = audit::AuditReconciler::new(context, Arc::clone(&queues.audits));

@@ -164,14 +164,15 @@ impl Writer {
         Ok(there.and_then(|there| there.data?.remove(key)).map(|bytes| bytes.0))
     }
 
-    /// The entry of the Secret that belongs to `owner`, made with this value where it is not there yet. What is
-    /// there is never overwritten.
+    /// The entry of the Secret that belongs to `owner`, made with this value where it is not there yet. Another value
+    /// that is there is replaced only when `known` says that this one is right.
     pub async fn keep_secret<K: Object>(
         &self,
         owner: &K,
         name: &str,
         key: &str,
         value: &str,
+        known: bool,
     ) -> Result<Vec<u8>, ObjectError> {
         let api: Api<Secret> = self.api(&Key::of(owner).namespace);
         let what = format!("Secret {}/{name}", Key::of(owner).namespace);
@@ -179,8 +180,9 @@ impl Writer {
             if !belongs(&there.metadata, owner) {
                 return Err(ObjectError::NotOurs { what });
             }
-            if let Some(bytes) = there.data.and_then(|mut data| data.remove(key)) {
-                return Ok(bytes.0);
+            let kept = there.data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0);
+            if let Some(kept) = kept.filter(|kept| !known || kept == value.as_bytes()) {
+                return Ok(kept);
             }
             self.fence.check()?;
             let patch = json!({ "data": { key: ByteString(value.as_bytes().to_vec()) } });

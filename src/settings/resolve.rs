@@ -150,6 +150,7 @@ fn contradictions(settings: &Settings) -> Vec<String> {
     };
     let embedded = settings.control_plane == ControlPlane::Embedded;
     let tls = (settings.api_tls_cert.is_some(), settings.api_tls_key.is_some());
+    let self_signed = settings.api_tls_self_signed.is_some();
     refuse(
         !embedded && settings.manifests.is_some(),
         "--manifests: a cluster has its own tools for this: apply the directory with `kubectl apply -f DIR`, Argo CD or \
@@ -165,13 +166,16 @@ fn contradictions(settings: &Settings) -> Vec<String> {
         "--api-listen: needs --api-tokens, which says who may use it",
     );
     refuse(
-        settings.api_listen.is_none() && (settings.api_tokens.is_some() || tls.0 || tls.1),
-        "--api-tokens, --api-tls-cert and --api-tls-key: need --api-listen",
+        settings.api_listen.is_none() && (settings.api_tokens.is_some() || tls.0 || tls.1 || self_signed),
+        "--api-tokens and --api-tls-…: need --api-listen",
     );
     refuse(tls.0 != tls.1, "--api-tls-cert and --api-tls-key: one needs the other");
+    refuse(self_signed && (tls.0 || tls.1), "--api-tls-self-signed: does not go with --api-tls-cert and --api-tls-key");
+    let plain = tls == (false, false) && !self_signed;
     refuse(
-        settings.api_listen.is_some_and(|address| !address.ip().is_loopback()) && tls == (false, false),
-        "--api-listen: an address that others can reach needs --api-tls-cert and --api-tls-key",
+        settings.api_listen.is_some_and(|address| !address.ip().is_loopback()) && plain,
+        "--api-listen: an address that others can reach needs --api-tls-cert and --api-tls-key, or \
+         --api-tls-self-signed",
     );
     wrong
 }

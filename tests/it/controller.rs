@@ -49,6 +49,17 @@ struct Log {
 impl Setup {
     /// `tagwarden run` on a store of its own, with an empty directory `manifests`, away from AWS.
     pub fn new() -> Self {
+        Self::with_plane("embedded")
+    }
+
+    /// The same in a cluster, as whom the kubeconfig says.
+    pub fn on_kubernetes(kubeconfig: &Path) -> Self {
+        let mut setup = Self::with_plane("kubernetes");
+        setup.command.env("KUBECONFIG", kubeconfig);
+        setup
+    }
+
+    fn with_plane(plane: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("tagwarden-it-").tempdir().unwrap();
         std::fs::create_dir(directory.path().join("manifests")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
@@ -62,7 +73,7 @@ impl Setup {
             .current_dir(directory.path())
             .env("HOME", directory.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .args(["run", "--metrics-listen", "127.0.0.1:0", "--control-plane", "embedded"]);
+            .args(["run", "--metrics-listen", "127.0.0.1:0", "--control-plane", plane]);
         Self { command, directory }
     }
 

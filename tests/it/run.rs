@@ -47,6 +47,7 @@ fn metrics_have_the_names_that_dashboards_know() {
         "tagwarden_aws_throttles_total 0",
         "controller_runtime_max_concurrent_reconciles{controller=",
         "workqueue_depth{",
+        "rest_client_requests_total{code=\"200\",method=\"GET\"}",
     ] {
         assert!(body.contains(name), "{name}: {body}");
     }

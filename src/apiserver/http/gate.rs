@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
 
 use super::access::{self, Attempt, Question};
@@ -111,7 +112,7 @@ impl Gate {
             Ok(Ok(bytes)) => bytes,
             Ok(Err(error)) => {
                 let source = std::error::Error::source(&error);
-                let large = source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+                let large = source.and_then(|source| source.downcast_ref::<LengthLimitError>()).is_some();
                 return Err(if large {
                     ApiError::too_large(self.limits.body)
                 } else {

@@ -86,7 +86,7 @@ impl Default for Limits {
             refusals_per_second: 5,
             connections: 512,
             header_time: Duration::from_secs(30),
-            write_time: Duration::from_secs(60),
+            write_time: Duration::from_mins(1),
             reload: Duration::from_secs(2),
         }
     }

@@ -32,8 +32,7 @@ pub(super) fn to_json(body: &[u8]) -> Result<Value, ApiError> {
         ("v1", "ConfigMap") => config_map(&raw),
         _ => {
             let message = format!(
-                "{} is not read for this kind; accepted media types include: application/json",
-                CONTENT_TYPE
+                "{CONTENT_TYPE} is not read for this kind; accepted media types include: application/json"
             );
             return Err(ApiError::unsupported_media_type(message));
         }

@@ -1,5 +1,6 @@
 //! The door, over real sockets: who comes in, who does not, and what everybody is told.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
@@ -288,4 +289,69 @@ async fn what_cannot_be_served_says_why() {
     std::fs::write(file.path(), "hunter2").unwrap();
     let wrong = bind("127.0.0.1:0", Tls::Plain, file.path()).await;
     assert!(wrong.contains("line 1: ") && !wrong.contains("hunter2"), "{wrong}");
+}
+
+/// Keeps what is said to the audit log.
+#[derive(Clone, Default)]
+struct Ear(Arc<std::sync::Mutex<Vec<BTreeMap<&'static str, String>>>>);
+
+impl tracing::Subscriber for Ear {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "tagwarden::audit"
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Fields(BTreeMap<&'static str, String>);
+        impl tracing::field::Visit for Fields {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.insert(field.name(), format!("{value:?}"));
+            }
+            fn record_str(&mut self, field: &tracing::field::Field, value: &str) {
+                self.0.insert(field.name(), value.to_owned());
+            }
+        }
+        let mut fields = Fields(BTreeMap::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+async fn each_write_has_a_line_in_the_audit_log() {
+    let ear = Ear::default();
+    // The server runs on this thread, too.
+    let _guard = tracing::subscriber::set_default(ear.clone());
+    let door = open(Limits::default(), Tls::Plain).await;
+    door.ask(&format!("GET {OURS}"), "v", "").await;
+    door.ask(&format!("POST {OURS}"), "e", r#"{"metadata": {"name": "acme"}}"#).await;
+    door.ask(&format!("POST {OURS}"), "e", r#"{"metadata": {"generateName": "a-"}}"#).await;
+    door.ask(&format!("DELETE {OURS}/acme"), "v", "").await;
+    door.ask(&format!("PATCH {OURS}/acme/status"), "a", "{}").await;
+    door.ask(&format!("POST {OURS}"), "nobody", "{}").await;
+    door.close().await;
+    let lines: Vec<String> = ear
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|line| {
+            let names = ["user", "verb", "group", "resource", "subresource", "namespace", "name", "code"];
+            names.map(|name| line.get(name).cloned().unwrap_or_default()).join(" ")
+        })
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "edgar create tagwarden.io clientaccounts  n acme 200",
+            "edgar create tagwarden.io clientaccounts  n a-* 200",
+            "vera delete tagwarden.io clientaccounts  n acme 403",
+            "ada patch tagwarden.io clientaccounts status n acme 200",
+        ]
+    );
 }

@@ -40,11 +40,10 @@ pub(super) fn place(call: &Call, object: &mut Value) -> Result<(), ApiError> {
     match object.pointer("/metadata/namespace").and_then(Value::as_str) {
         None | Some("") => set(object, "namespace", namespace.into()),
         Some(said) if said == namespace => {}
-        Some(said) => {
-            return Err(ApiError::bad_request(format!(
-                "the namespace of the provided object does not match the namespace sent on the request: it is \
-                 `{said}`, and the request is for `{namespace}`"
-            )));
+        Some(_) => {
+            return Err(ApiError::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
         }
     }
     Ok(())
@@ -86,7 +85,7 @@ pub(super) fn continue_from(kind: &Kind, new: &mut Value, old: &Value, only_stat
             set(new, field, value.clone());
         }
     }
-    for field in ["creationTimestamp", "resourceVersion", "generation"] {
+    for field in ["resourceVersion", "generation", "creationTimestamp"] {
         match old["metadata"].get(field) {
             Some(value) => set(new, field, value.clone()),
             None => unset(new, field),

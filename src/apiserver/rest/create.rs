@@ -18,14 +18,14 @@ pub(super) async fn create(api: &Api, call: &Call, request: Body) -> Answer {
     let dry = call.params.is_dry_run("CreateOptions")?;
     let unknown = call.params.field_validation("CreateOptions")?;
     if kind.namespaced && call.target.namespace.is_none() {
-        return Err(ApiError::method_not_allowed(kind, "create without a namespace"));
+        return Err(ApiError::no_such_resource());
     }
     let sent = body::object(call.content_type.as_deref(), &body::read(request).await?)?;
-    let wants_name = sent.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty);
+    let wants_name = sent.value.pointer("/metadata/name").and_then(Value::as_str).is_none_or(str::is_empty);
     for attempt in 1.. {
-        let mut object = sent.clone();
-        admit::generate_name(&mut object);
-        let warnings = kind.decode(&mut object, unknown)?;
+        let mut named = sent.clone();
+        admit::generate_name(&mut named.value);
+        let (mut object, warnings) = named.decode(kind, unknown)?;
         admit::place(call, &mut object)?;
         let stored = new_object(api, kind, object, dry).await;
         match stored {
@@ -76,7 +76,7 @@ async fn insert(api: &Api, kind: &Kind, key: &Key, object: &mut Value) -> Result
     }
     match outcome {
         Ok(committed) => Ok(committed.body),
-        Err(Refusal::Exists | Refusal::Stale) => Err(ApiError::already_exists(kind, &key.name)),
+        Err(Refusal::Exists | Refusal::Stale) => Err(exists(api, kind, key).await?),
         Err(Refusal::NoNamespace) => Err(namespace::missing(api, &key.namespace)),
         Err(Refusal::Terminating) => Err(namespace::terminating(kind, &key.namespace, &key.name)),
         Err(Refusal::Full) => Err(ApiError::forbidden(
@@ -86,6 +86,17 @@ async fn insert(api: &Api, kind: &Kind, key: &Key, object: &mut Value) -> Result
             &format!("too many objects of kind {}: {most} are kept; delete some first", kind.kind),
         )),
     }
+}
+
+/// 409, and whether waiting helps.
+async fn exists(api: &Api, kind: &Kind, key: &Key) -> Result<ApiError, ApiError> {
+    let mut error = ApiError::already_exists(kind, &key.name);
+    let row = api.store.get(key).await?;
+    let object = row.and_then(|row| serde_json::from_str::<Value>(&row.body).ok());
+    if object.is_some_and(|object| admit::is_deleting(&object)) {
+        error.message = format!("object is being deleted: {}", error.message);
+    }
+    Ok(error)
 }
 
 /// 413 for an object that is too large to be kept.

@@ -73,7 +73,7 @@ async fn wish(call: &Call, request: Body) -> Result<Wish, ApiError> {
     let options = if bytes.iter().all(u8::is_ascii_whitespace) {
         json!({})
     } else {
-        body::object(call.content_type.as_deref(), &bytes)?
+        body::object(call.content_type.as_deref(), &bytes)?.value
     };
     if let Some(kind) = options.get("kind").and_then(Value::as_str)
         && kind != "DeleteOptions"
@@ -82,7 +82,7 @@ async fn wish(call: &Call, request: Body) -> Result<Wish, ApiError> {
     }
     let text = |pointer: &str| options.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let policy = text("/propagationPolicy").or_else(|| call.params.propagation_policy.clone());
-    let orphan = call.params.orphan_dependents || options.get("orphanDependents") == Some(&json!(true));
+    let orphan = options.get("orphanDependents").and_then(Value::as_bool).or(call.params.orphan_dependents);
     background(policy.as_deref(), orphan)?;
     let in_body = options.get("dryRun").and_then(Value::as_array).into_iter().flatten();
     let in_body = in_body.map(|value| value.as_str().unwrap_or("?").to_owned());
@@ -92,17 +92,22 @@ async fn wish(call: &Call, request: Body) -> Result<Wish, ApiError> {
 }
 
 /// Dependents are always collected in the background.
-fn background(policy: Option<&str>, orphan: bool) -> Result<(), ApiError> {
+fn background(policy: Option<&str>, orphan: Option<bool>) -> Result<(), ApiError> {
     let refused = |policy: &str| {
         let detail = format!("{policy} is not supported by this control plane: use Background");
         ApiError::invalid_options("DeleteOptions", vec![Cause::forbidden("propagationPolicy", detail)])
     };
     match policy {
-        _ if orphan => Err(refused("Orphan")),
+        Some(policy) if orphan.is_some() => {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            let cause = Cause::invalid("propagationPolicy", &json!(policy), detail);
+            Err(ApiError::invalid_options("DeleteOptions", vec![cause]))
+        }
+        None if orphan == Some(true) => Err(refused("Orphan")),
         None | Some("" | "Background") => Ok(()),
         Some(policy @ ("Orphan" | "Foreground")) => Err(refused(policy)),
         Some(other) => {
-            let words = [json!("Foreground"), json!("Background"), json!("Orphan")];
+            let words = [json!("Foreground"), json!("Background"), json!("Orphan"), json!("nil")];
             let cause = Cause::not_supported("propagationPolicy", &json!(other), &words);
             Err(ApiError::invalid_options("DeleteOptions", vec![cause]))
         }
@@ -151,14 +156,20 @@ fn outline(kind: &Kind, key: &Key) -> Value {
 fn granted(kind: &Kind, key: &Key, before: &Before, wish: &Wish) -> Result<(), ApiError> {
     let uid = before.value.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
     let version = before.row.rv.to_string();
-    let failed = |what: &str, wanted: &str, found: &str| {
-        let why =
-            format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
-        Err(ApiError::conflict(kind, &key.name, &why))
+    let failed = |what: &str, wanted: &str, found: &str, why: &str| {
+        let mut error = ApiError::conflict(kind, &key.name, "");
+        let group = if kind.group.is_empty() { String::new() } else { format!(".{}", kind.group) };
+        error.message = format!(
+            "Operation cannot be fulfilled on {}{group} \"{}\": the {what} in the precondition ({wanted}) does not \
+             match the {what} in record ({found}). The object might have been {why}",
+            kind.kind, key.name
+        );
+        error.details.kind.clone_from(&kind.kind);
+        Err(error)
     };
     match (&wish.uid, &wish.version) {
-        (Some(wanted), _) if wanted != uid => failed("UID", wanted, uid),
-        (_, Some(wanted)) if *wanted != version => failed("ResourceVersion", wanted, &version),
+        (Some(wanted), _) if wanted != uid => failed("UID", wanted, uid, "deleted and then recreated"),
+        (_, Some(wanted)) if *wanted != version => failed("ResourceVersion", wanted, &version, "modified"),
         _ => Ok(()),
     }
 }

@@ -28,15 +28,9 @@ pub(super) struct Selection {
 
 impl Selection {
     pub(super) fn of(call: &Call) -> Result<Self, ApiError> {
-        let mut fields = call.params.field_selector.clone();
-        // A watch of one object is a watch of the collection that selects it.
-        if let Some(name) = &call.target.name {
-            let separator = if fields.is_empty() { "" } else { "," };
-            let _ = write!(fields, "{separator}metadata.name={name}");
-        }
         Ok(Self {
             labels: LabelSelector::parse(&call.params.label_selector)?,
-            fields: FieldSelector::parse(&fields, call.kind())?,
+            fields: FieldSelector::parse(&call.params.field_selector, call.kind())?,
         })
     }
 
@@ -63,6 +57,8 @@ pub(super) struct Found {
     /// The same as the client sees them, where they had to be read.
     values: Option<Vec<Value>>,
     more: bool,
+    /// How many more there are, where that is cheap to say.
+    remaining: Option<i64>,
 }
 
 pub(super) async fn list(api: &Api, call: &Call) -> Answer {
@@ -74,8 +70,21 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answer {
         None => version(api, call).await?,
     };
     let after = token.map(|token| (token.namespace, token.name));
-    let found = find(api, call, &selection, at, after, form != Form::Object).await?;
+    let mut found = find(api, call, &selection, at, after, form != Form::Object).await?;
+    if found.more && selection.is_everything() {
+        found.remaining = remaining(api, call, &found).await?;
+    }
     render(call, form, found)
+}
+
+/// How many objects come after the page, as things are now.
+async fn remaining(api: &Api, call: &Call, found: &Found) -> Result<Option<i64>, ApiError> {
+    let Some(last) = found.rows.last() else { return Ok(None) };
+    let resource = call.kind().storage();
+    let namespace = call.target.namespace.as_deref();
+    let after = Some((last.namespace.as_str(), last.name.as_str()));
+    let count = api.store.count(&Range { resource: &resource, namespace, after, limit: None }).await?;
+    Ok(Some(count).filter(|count| *count > 0))
 }
 
 fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
@@ -95,7 +104,12 @@ fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
 /// The exact version to show, or `None` for the newest.
 async fn version(api: &Api, call: &Call) -> Result<Option<i64>, ApiError> {
     let params = &call.params;
-    let refused = |cause| ApiError::invalid_options("ListOptions", vec![cause]);
+    let refused = |cause: Cause| {
+        let initial = params.send_initial_events.is_some();
+        let more =
+            initial.then(|| Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+        ApiError::invalid_options("ListOptions", [cause].into_iter().chain(more).collect())
+    };
     let forbidden = |why| refused(Cause::forbidden("resourceVersionMatch", why));
     let exact = match params.resource_version_match.as_str() {
         "" => params.limit.is_some(),
@@ -103,7 +117,7 @@ async fn version(api: &Api, call: &Call) -> Result<Option<i64>, ApiError> {
             return Err(forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided"));
         }
         "Exact" if params.resource_version == "0" => {
-            return Err(forbidden("resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\""));
+            return Err(forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""));
         }
         "Exact" => true,
         "NotOlderThan" => false,
@@ -112,6 +126,12 @@ async fn version(api: &Api, call: &Call) -> Result<Option<i64>, ApiError> {
             return Err(refused(Cause::not_supported("resourceVersionMatch", &json!(other), &words)));
         }
     };
+    if params.send_initial_events.is_some() {
+        return Err(ApiError::invalid_options(
+            "ListOptions",
+            vec![Cause::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")],
+        ));
+    }
     let Some(version) = params.version()? else { return Ok(None) };
     if exact {
         return Ok(Some(version));
@@ -144,7 +164,7 @@ pub(super) async fn find(
         let range = Range { resource: &resource, namespace, after, limit };
         let Page { rv, mut rows, more } = api.store.list(&range, at).await.map_err(as_of(at))?;
         rows.retain(|row| is_json(kind, row));
-        return Ok(Found { rv, rows, values: None, more });
+        return Ok(Found { rv, rows, values: None, more, remaining: None });
     }
     select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after)
         .await
@@ -174,13 +194,13 @@ async fn select(
                 continue;
             }
             if rows.len() == limit {
-                return Ok(Found { rv: page.rv, rows, values: Some(values), more: true });
+                return Ok(Found { rv: page.rv, rows, values: Some(values), more: true, remaining: None });
             }
             rows.push(row);
             values.push(value);
         }
         if !page.more {
-            return Ok(Found { rv: page.rv, rows, values: Some(values), more: false });
+            return Ok(Found { rv: page.rv, rows, values: Some(values), more: false, remaining: None });
         }
     }
 }
@@ -193,7 +213,7 @@ async fn one(api: &Api, call: &Call, selection: &Selection, name: &str) -> Resul
     let (rows, values): (Vec<_>, Vec<_>) =
         read.into_iter().filter(|(_, value)| selection.matches(value)).unzip();
     let rv = rows.first().map_or(current, |row: &Row| row.rv.max(current));
-    Ok(Found { rv, rows, values: Some(values), more: false })
+    Ok(Found { rv, rows, values: Some(values), more: false, remaining: None })
 }
 
 fn as_of(at: Option<i64>) -> impl Fn(AsOf) -> ApiError {
@@ -234,7 +254,13 @@ fn render(call: &Call, form: Form, found: Found) -> Answer {
         name: last.name.clone(),
     });
     let next = next.map(|token| token.encode()).unwrap_or_default();
-    let meta = json!({ "continue": next, "resourceVersion": found.rv.to_string() });
+    let mut meta = json!({ "resourceVersion": found.rv.to_string() });
+    if form == Form::Object || !next.is_empty() {
+        meta["continue"] = Value::String(next);
+    }
+    if let Some(remaining) = found.remaining {
+        meta["remainingItemCount"] = json!(remaining);
+    }
     let kind = call.kind();
     let text = match form {
         Form::Object => joined(&kind.list_kind, &kind.api_version(), &meta, &found),

@@ -6,6 +6,7 @@ mod create;
 mod delete;
 mod event;
 mod get;
+mod json;
 mod list;
 pub(crate) mod namespace;
 mod params;
@@ -162,6 +163,7 @@ async fn dispatch(api: Arc<Api>, method: &Method, call: Call, body: Body) -> Ans
         ("PATCH", true) => update::patch(&api, &call, body).await,
         ("DELETE", true) if !status => delete::delete(&api, &call, body).await,
         ("DELETE", false) => delete::collection(&api, &call, body).await,
+        ("PUT" | "PATCH", false) => Err(ApiError::bad_request("name must be provided")),
         (other, _) => Err(ApiError::method_not_allowed(call.kind(), &other.to_lowercase())),
     }
 }

@@ -6,8 +6,8 @@ use url::form_urlencoded;
 use crate::kind::FieldValidation;
 use crate::status::{ApiError, Cause};
 
-/// The most bytes of a field manager's name.
-const MAX_FIELD_MANAGER: usize = 128;
+/// The most bytes of the name of a field manager. Managers are not kept here.
+const MAX_MANAGER: usize = 128;
 
 /// What the query of a request says.
 #[derive(Clone, Debug, Default)]
@@ -24,10 +24,10 @@ pub(super) struct Params {
     pub(super) timeout_seconds: Option<u64>,
     pub(super) dry_run: Vec<String>,
     field_validation: Option<String>,
-    pub(super) field_manager: String,
+    field_manager: String,
     pub(super) include_object: Option<String>,
     pub(super) propagation_policy: Option<String>,
-    pub(super) orphan_dependents: bool,
+    pub(super) orphan_dependents: Option<bool>,
 }
 
 impl Params {
@@ -47,19 +47,19 @@ impl Params {
             "continue" => self.continue_token = value,
             "resourceVersion" => self.resource_version = value,
             "resourceVersionMatch" => self.resource_version_match = value,
-            "watch" => self.watch = flag(key, &value)?,
-            "allowWatchBookmarks" => self.bookmarks = flag(key, &value)?,
-            "sendInitialEvents" => self.send_initial_events = Some(flag(key, &value)?),
+            "watch" => self.watch = flag(&value),
+            "allowWatchBookmarks" => self.bookmarks = flag(&value),
+            "sendInitialEvents" => self.send_initial_events = Some(flag(&value)),
             "timeoutSeconds" => {
                 self.timeout_seconds =
                     u64::try_from(number(key, &value)?).ok().filter(|seconds| *seconds > 0);
             }
             "dryRun" => self.dry_run.push(value),
             "fieldValidation" => self.field_validation = Some(value),
+            "fieldManager" => self.field_manager = value,
             "includeObject" => self.include_object = Some(value),
             "propagationPolicy" => self.propagation_policy = Some(value),
-            "orphanDependents" => self.orphan_dependents = flag(key, &value)?,
-            "fieldManager" => self.field_manager = value,
+            "orphanDependents" => self.orphan_dependents = Some(flag(&value)),
             // pretty, force and the like change nothing here.
             _ => {}
         }
@@ -71,11 +71,10 @@ impl Params {
         dry_run(self.dry_run.iter().map(String::as_str), options)
     }
 
-    /// What to do about unknown fields; 422 for a word that says nothing about it, or when whoever asks has a name that
-    /// is too long.
+    /// What to do about unknown fields; 422 for another word, and for the name of a manager that is too long.
     pub(super) fn field_validation(&self, options: &str) -> Result<FieldValidation, ApiError> {
-        if self.field_manager.len() > MAX_FIELD_MANAGER {
-            let cause = Cause::too_long("fieldManager", MAX_FIELD_MANAGER as u64);
+        if self.field_manager.len() > MAX_MANAGER {
+            let cause = Cause::too_long("fieldManager", MAX_MANAGER as u64);
             return Err(ApiError::invalid_options(options, vec![cause]));
         }
         FieldValidation::parse(self.field_validation.as_deref(), options)
@@ -112,10 +111,7 @@ fn number(key: &str, value: &str) -> Result<i64, ApiError> {
     value.parse().map_err(|_| ApiError::bad_request(format!("{key}: `{value}` is not a whole number")))
 }
 
-fn flag(key: &str, value: &str) -> Result<bool, ApiError> {
-    match value {
-        "true" | "1" | "True" | "t" | "T" | "TRUE" | "" => Ok(true),
-        "false" | "0" | "False" | "f" | "F" | "FALSE" => Ok(false),
-        _ => Err(ApiError::bad_request(format!("{key}: `{value}` is neither true nor false"))),
-    }
+/// As an API server reads it: whatever is not a word for no is one for yes.
+fn flag(value: &str) -> bool {
+    value != "0" && !value.eq_ignore_ascii_case("false")
 }

@@ -7,7 +7,7 @@ use crate::kind::{Face, Kind, Kinds};
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) enum Asked<'a> {
-    /// Discovery, OpenAPI, health: the segments of the path.
+    /// Discovery, `OpenAPI`, health: the segments of the path.
     Document(Vec<&'a str>),
     /// Objects of a kind.
     Objects(Target),

@@ -20,8 +20,8 @@ pub(super) async fn put(api: &Api, call: &Call, request: Body) -> Answer {
     let kind = call.kind();
     let dry = call.params.is_dry_run("UpdateOptions")?;
     let unknown = call.params.field_validation("UpdateOptions")?;
-    let mut sent = body::object(call.content_type.as_deref(), &body::read(request).await?)?;
-    let warnings = kind.decode(&mut sent, unknown)?;
+    let sent = body::object(call.content_type.as_deref(), &body::read(request).await?)?;
+    let (mut sent, warnings) = sent.decode(kind, unknown)?;
     named(call, &sent)?;
     admit::place(call, &mut sent)?;
     for _ in 0..ATTEMPTS {
@@ -80,6 +80,12 @@ fn named(call: &Call, sent: &Value) -> Result<(), ApiError> {
     if name == call.name() {
         return Ok(());
     }
+    if name.is_empty() {
+        return Err(ApiError::bad_request(format!(
+            "the name of the object ({} based on URL) was undeterminable: name must be provided",
+            call.name()
+        )));
+    }
     Err(ApiError::bad_request(format!(
         "the name of the object ({name}) does not match the name on the URL ({})",
         call.name()
@@ -100,7 +106,14 @@ fn expected(call: &Call, sent: &Value, before: &Before) -> Result<bool, ApiError
     let version = text(sent, "resourceVersion");
     if version.is_empty() && kind.custom {
         let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-        return Err(ApiError::invalid(kind, name, vec![cause]));
+        let mut error = ApiError::invalid(kind, name, vec![cause]);
+        // Said of the resource, not of the kind, for it is refused before the object is looked at.
+        error.message = format!(
+            "{} \"{name}\" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update",
+            kind.qualified()
+        );
+        error.details.kind.clone_from(&kind.plural);
+        return Err(error);
     }
     if !version.is_empty() && version != before.row.rv.to_string() {
         return Err(ApiError::stale(kind, name));

@@ -33,7 +33,7 @@ const CHUNK: i64 = 500;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Without `timeoutSeconds` a watch ends after this and up to twice as long, so that not all end together.
-const PATIENCE: Duration = Duration::from_secs(1800);
+const PATIENCE: Duration = Duration::from_mins(30);
 
 /// Counts watches per client.
 #[derive(Debug)]
@@ -163,6 +163,10 @@ async fn beginning(api: &Api, call: &Call) -> Result<Phase, ApiError> {
             return refused(Cause::forbidden("resourceVersionMatch", why));
         }
     }
+    if !params.continue_token.is_empty() {
+        let why = "resourceVersionMatch is forbidden when continue is provided";
+        return refused(Cause::forbidden("resourceVersionMatch", why));
+    }
     let wanted = params.version()?;
     let versions = api.store.versions().await?;
     Ok(match wanted {
@@ -247,7 +251,7 @@ impl Watch {
         }
         let last = page.rows.last().map(|row| (row.namespace.clone(), row.name.clone()));
         self.phase = if page.more { Phase::Initial { rv, after: last, announce } } else { Phase::Live(rv) };
-        if announce && self.call.params.bookmarks && !page.more {
+        if announce && !page.more && self.call.params.bookmarks {
             self.told = rv;
             text.push_str(&self.bookmark(rv, true));
         }

@@ -113,6 +113,7 @@ fn kind(facts: &Facts) -> Result<Kind, SchemaError> {
     })
 }
 
+#[allow(clippy::needless_pass_by_value)] // made for it on the spot
 fn object(description: &str, properties: Value) -> Value {
     json!({"type": "object", "description": description, "properties": properties})
 }

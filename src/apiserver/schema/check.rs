@@ -152,7 +152,7 @@ fn check_number(node: &Node, value: &Value, path: &str, causes: &mut Vec<Cause>)
     let bounds = &node.bounds;
     let mut invalid = |what: String| causes.push(Cause::invalid(path, value, says(path, &what)));
     if bounds.format == Some(super::format::Format::Int32)
-        && !value.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
+        && value.as_i64().is_none_or(|number| i32::try_from(number).is_err())
     {
         invalid("must be a 32-bit integer".to_owned());
     }

@@ -14,6 +14,7 @@ use super::{MAX_DEPTH, SchemaError, child};
 
 /// What one value may be.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // as a definition says them, one by one
 pub(super) struct Node {
     pub kind: Kind,
     pub nullable: bool,

@@ -77,7 +77,9 @@ pub(super) fn drop_nulls(node: &Node, value: &mut Value) {
         }
         Value::Array(entries) => {
             if let Some(items) = &node.items {
-                entries.iter_mut().for_each(|entry| drop_nulls(items, entry));
+                for entry in entries {
+                    drop_nulls(items, entry);
+                }
             }
         }
         _ => {}

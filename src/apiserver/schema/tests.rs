@@ -1,6 +1,8 @@
 //! Schemas are tested by what they say to objects: each case is a schema, an object, and the causes as a client
 //! would read them.
 
+#![allow(clippy::needless_pass_by_value)] // cases are written where they are used
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -107,6 +107,13 @@ impl Store {
         self.settle(connection, outcome)?
     }
 
+    /// How many objects there are now.
+    pub(crate) async fn count(&self, range: &Range<'_>) -> Result<i64, StoreError> {
+        let mut connection = self.reader().await?;
+        let outcome = within(count(&mut connection, range)).await;
+        self.settle(connection, outcome)
+    }
+
     /// What was written after a version, at most `limit` rows of all resources or of one, and how far the log is
     /// compacted.
     pub(crate) async fn log(
@@ -178,6 +185,21 @@ async fn list(
         }
     }
     Err(StoreError::Away("its log is compacted faster than a list can be read".into()))
+}
+
+async fn count(connection: &mut AnyConnection, range: &Range<'_>) -> Result<i64, StoreError> {
+    let (namespace, name) = range.start();
+    let count = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM api_objects \
+         WHERE resource = $1 AND (namespace, name) > ($2, $3) AND namespace <= $4",
+    )
+    .bind(range.resource)
+    .bind(namespace)
+    .bind(name)
+    .bind(range.namespace.unwrap_or(LAST))
+    .fetch_one(connection)
+    .await?;
+    Ok(count)
 }
 
 async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Row>, StoreError> {

@@ -141,7 +141,7 @@ async fn secrets_exist_in_this_process_only() {
     }
     let (_, resources) = get(&remote, "/api/v1").await;
     assert!(!resources.to_string().contains("secrets"));
-    assert_eq!(get(&remote, &format!("{CONFIG_MAPS}")).await.0, 200);
+    assert_eq!(get(&remote, CONFIG_MAPS).await.0, 200);
 }
 
 fn event(name: &str) -> Value {
@@ -173,8 +173,8 @@ async fn events_have_two_faces_and_make_room() {
     let (_, list) = get(&bed.client, face).await;
     assert_eq!(list["items"][0]["regarding"], items[0]["involvedObject"]);
     let name = items[0]["metadata"]["name"].as_str().unwrap();
-    let patch = json!({ "series": { "count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z" } });
-    let (code, patched) = ask(&bed.client, "PATCH", &format!("{face}/{name}"), &patch).await;
+    let series = json!({ "series": { "count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z" } });
+    let (code, patched) = ask(&bed.client, "PATCH", &format!("{face}/{name}"), &series).await;
     assert_eq!((code, &patched["series"]["count"]), (200, &json!(2)), "{patched}");
     assert_eq!(get(&bed.client, &format!("{EVENTS}/{name}")).await.1["series"]["count"], 2);
     crate::compaction::expire_events(&bed.plane.api, i64::MAX).await.unwrap();
@@ -240,7 +240,7 @@ async fn stored_objects_meet_a_new_schema() {
 
 #[tokio::test]
 async fn an_old_version_asks_too_much() {
-    let options = Options { log_rows: 5, log_age: Duration::from_secs(600), ..Options::new("default") };
+    let options = Options { log_rows: 5, log_age: Duration::from_mins(10), ..Options::new("default") };
     let bed = bed_with(On::Memory, options).await;
     made(&bed, WIDGETS, &widget("a")).await;
     for size in 2..20 {

@@ -27,6 +27,7 @@ async fn pages_show_one_version() {
         let (_, whole) = get(client, WIDGETS).await;
         let (_, first) = get(client, &format!("{WIDGETS}?limit=2")).await;
         assert_eq!(names(&first), ["a", "b"], "{on:?}");
+        assert_eq!(first["metadata"]["remainingItemCount"], 3, "{on:?}");
         for (method, name, body) in [
             ("DELETE", "/a", json!({})),
             ("DELETE", "/c", json!({})),

@@ -15,8 +15,8 @@ fn version(object: &Value) -> i64 {
     object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap()
 }
 
-async fn json_patch(client: &Client, path: &str, patch: &Value) -> (u16, Value) {
-    ask_as(client, "PATCH", path, "application/json-patch+json", patch.to_string()).await
+async fn json_patch(client: &Client, path: &str, operations: &Value) -> (u16, Value) {
+    ask_as(client, "PATCH", path, "application/json-patch+json", operations.to_string()).await
 }
 
 /// Patches of one object after another, and what each does to generation and version.
@@ -94,7 +94,7 @@ async fn a_put_is_refused_in_order() {
         (json!({ "metadata": { "uid": "x", "resourceVersion": "1" }, "spec": invalid }), 409, "Conflict"),
         (json!({ "metadata": { "resourceVersion": "1" }, "spec": invalid }), 409, "Conflict"),
         (json!({ "metadata": { "resourceVersion": null }, "spec": { "size": 5 } }), 422, "Invalid"),
-        (json!({ "metadata": { "creationTimestamp": "2001-01-01T00:00:00Z" } }), 422, "Invalid"),
+        (json!({ "metadata": { "deletionTimestamp": "2001-01-01T00:00:00Z" } }), 422, "Invalid"),
         (json!({ "spec": invalid }), 422, "Invalid"),
     ];
     let one = format!("{WIDGETS}/a");
@@ -127,7 +127,8 @@ async fn requests_that_are_none() {
         ("GET", "/apis/test.tagwarden.io/v1/gadgets", "", "", 404),
         ("GET", "/apis/test.tagwarden.io/v1/widgets/a", "", "", 404),
         ("GET", "/nothing", "", "", 404),
-        ("PUT", WIDGETS, "application/json", "{}", 405),
+        ("PUT", WIDGETS, "application/json", "{}", 400),
+        ("DELETE", "/apis/test.tagwarden.io/v1/widgets", "", "", 405),
         ("GET", "/apis/test.tagwarden.io/v1/widgets?resourceVersion=abc", "", "", 400),
         ("GET", "/apis/test.tagwarden.io/v1/widgets?watch=1&resourceVersion=abc", "", "", 400),
         ("GET", "/apis/test.tagwarden.io/v1/widgets?resourceVersion=99999", "", "", 504),
@@ -265,6 +266,10 @@ async fn rules_and_unknown_fields() {
     object["spec"]["account"] = json!("1");
     object["spec"]["colour"] = json!("red");
     let strict = format!("{WIDGETS}?fieldValidation=Strict");
+    let twice = r#"{"apiVersion":"test.tagwarden.io/v1","kind":"Widget","spec":{"size":1,"size":2}}"#;
+    let (code, answer) = ask_as(&bed.client, "POST", &strict, "application/json", twice.to_owned()).await;
+    assert_eq!(code, 400);
+    assert!(answer["message"].as_str().unwrap().contains("duplicate field \"spec.size\""), "{answer}");
     let (code, answer) = ask(&bed.client, "POST", &strict, &object).await;
     assert_eq!(code, 400);
     assert!(

@@ -161,7 +161,7 @@ async fn a_watch_from_a_forgotten_or_unknown_version_begins_again() {
 /// A client that was away while the log was cut: its watcher lists again and misses nothing.
 #[tokio::test]
 async fn kubes_watcher_recovers_from_compaction() {
-    let options = Options { bookmark_interval: Duration::from_secs(600), ..Options::new("default") };
+    let options = Options { bookmark_interval: Duration::from_mins(10), ..Options::new("default") };
     let bed = bed_with(On::File, options).await;
     let kind = GroupVersionKind::gvk("test.tagwarden.io", "v1", "Widget");
     let resource = ApiResource::from_gvk_with_plural(&kind, "widgets");

@@ -1,7 +1,6 @@
 //! Does what was decided for an audit.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::ResourceExt;
 use tagwarden_api::audit::{ComplianceAudit, ComplianceAuditStatus};
@@ -24,9 +23,6 @@ use crate::report;
 /// Listings side by side in one region of one account: enough to hide their latency behind one another, few enough
 /// that a region takes a handful of connections.
 const LISTINGS_PER_REGION: usize = 8;
-
-/// How long a listing may bring nothing before its region counts as timed out.
-const SILENCE: Duration = Duration::from_mins(1);
 
 /// Runs that ended unseen and still get a report; after a long absence the older ones have been overtaken.
 const PUBLISHED: usize = 3;
@@ -121,7 +117,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             bounds: AuditBounds {
                 accounts: valid.accounts_at_once,
                 listings_per_region: LISTINGS_PER_REGION,
-                silence: SILENCE,
+                silence: self.context.settings.silence,
                 timeout: valid.timeout,
                 max_resources: valid.max_resources,
             },

@@ -4,6 +4,8 @@ mod apply;
 mod decide;
 mod dereference;
 mod status;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use std::collections::HashMap;
