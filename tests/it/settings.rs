@@ -165,13 +165,6 @@ fn update(path: &str, text: &str) {
     }
 }
 
-/// Writes a page anew where that is wanted.
-fn update(path: &str, text: &str) {
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(path), text).unwrap();
-    }
-}
-
 #[test]
 fn pages_that_are_made_from_code_are_up_to_date() {
     for (page, path) in [
