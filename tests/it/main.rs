@@ -19,6 +19,7 @@ mod formats;
 mod fuzz;
 mod history;
 mod kubectl;
+mod lease;
 mod manifests_dir;
 mod pace;
 mod paging;
