@@ -284,7 +284,8 @@ fn a_database_that_is_away_is_waited_for_and_nothing_is_lost() {
 #[test]
 fn the_role_for_an_account_is_printed_for_its_owner() {
     let principal = ["--principal", "arn:aws:iam::111122223333:role/tagwarden"];
-    let role = |arguments: &[&str]| Program::alone().args(["client-role"]).args(principal).args(arguments).run();
+    let role =
+        |arguments: &[&str]| Program::alone().args(["client-role"]).args(principal).args(arguments).run();
     let ended = role(&["--external-id", "an-id-of-ours"]);
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let template: Value = serde_saphyr::from_str(&ended.stdout.replace("!GetAtt ", "")).unwrap();
