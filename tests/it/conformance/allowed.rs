@@ -12,6 +12,9 @@ use super::compare::Difference;
 pub struct Allowed {
     /// Why users can live with it, as a sentence.
     pub reason: String,
+    /// Whether it is about words for people only.
+    #[serde(default)]
+    pub words: bool,
     /// The probes it is about; `*` stands for any text.
     probes: Vec<String>,
     /// The places in the answer, as JSON pointers; `*` stands for any text.
@@ -37,7 +40,9 @@ fn matches(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            (0..=rest.len()).filter(|start| rest.is_char_boundary(*start)).any(|start| matches(after, &rest[start..]))
+            (0..=rest.len())
+                .filter(|start| rest.is_char_boundary(*start))
+                .any(|start| matches(after, &rest[start..]))
         }),
     }
 }

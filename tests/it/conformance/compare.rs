@@ -32,7 +32,14 @@ impl fmt::Display for Difference {
             None => "nothing".to_owned(),
             Some(value) => value.to_string().chars().take(400).collect(),
         };
-        write!(f, "{} {}\n    real:  {}\n    found: {}", self.probe, self.at, say(&self.real), say(&self.found))
+        write!(
+            f,
+            "{} {}\n    real:  {}\n    found: {}",
+            self.probe,
+            self.at,
+            say(&self.real),
+            say(&self.found)
+        )
     }
 }
 
@@ -40,7 +47,9 @@ impl fmt::Display for Difference {
 pub fn differences(probe: &str, real: &Reply, found: &Reply) -> Vec<Difference> {
     let json = |reply: &Reply| match real.code == found.code {
         true => serde_json::to_value(reply).expect("a reply is JSON"),
-        false => json!({"code": format!("{} {}", reply.code, reply.body["reason"].as_str().unwrap_or_default())}),
+        false => {
+            json!({"code": format!("{} {}", reply.code, reply.body["reason"].as_str().unwrap_or_default())})
+        }
     };
     let mut all = Vec::new();
     walk("", Some(&json(real)), Some(&json(found)), &mut |at, real, found| {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 use super::reply::Reply;
 
 /// Words in messages that are followed by a version.
-const BEFORE_VERSIONS: [&str; 6] = ["in record (", "version: ", "current: ", "object meta: ", "precondition: ", "version: <version> ("];
+const BEFORE_VERSIONS: [&str; 6] =
+    ["in record (", "version: ", "current: ", "object meta: ", "precondition: ", "version: <version> ("];
 
 /// What was met so far in one file: equal things get equal names.
 pub struct Names {
@@ -51,7 +52,9 @@ impl Names {
         let uid = text("uid");
         // Labels further down may quote it.
         let (prefix, name) = (text("generateName"), text("name"));
-        if let Some(random) = name.strip_prefix(&prefix).filter(|random| !random.is_empty() && !prefix.is_empty()) {
+        if let Some(random) =
+            name.strip_prefix(&prefix).filter(|random| !random.is_empty() && !prefix.is_empty())
+        {
             let shown = format!("{prefix}<{} random symbols>", random.chars().count());
             self.texts.insert(name.clone(), shown);
         }
@@ -68,7 +71,9 @@ impl Names {
                 ("storageVersionHash" | "hash", Value::String(_)) => "<hash>".into(),
                 ("message", Value::String(text)) => Value::String(self.message(&text)),
                 ("verbs", Value::Array(verbs)) => sorted(&verbs),
-                ("cells", Value::Array(cells)) => cells.into_iter().map(cell).map(|c| self.value(c)).collect(),
+                ("cells", Value::Array(cells)) => {
+                    cells.into_iter().map(cell).map(|c| self.value(c)).collect()
+                }
                 (_, value) => self.value(value),
             };
             (name, value)
@@ -178,7 +183,8 @@ mod tests {
         let uid = "0f3c1e0e-1111-4222-8333-444455556666";
         let meta = json!({"generateName": "a-", "name": "a-x7k2p", "uid": uid, "resourceVersion": "17",
             "namespace": "conformance-1", "creationTimestamp": "2026-01-01T00:00:00Z", "managedFields": [1]});
-        let status = json!({"message": format!("a-x7k2p, uid {uid} in conformance-1, current: 18"), "metadata": {}});
+        let status =
+            json!({"message": format!("a-x7k2p, uid {uid} in conformance-1, current: 18"), "metadata": {}});
         let body = json!([meta, status, {"metadata": {"resourceVersion": "19"}}, {"cells": ["a", "3s"]}]);
         let reply = Reply { code: 200, content_type: String::new(), warnings: Vec::new(), body };
         let expected = json!([
@@ -195,7 +201,8 @@ mod tests {
     #[test]
     fn causes_are_sorted() {
         let causes = json!([{"field": "spec.b", "reason": "r"}, {"field": "spec.a", "reason": "r"}]);
-        let mut body = json!({"message": "x is invalid: [spec.b: r, spec.a: r]", "details": {"causes": causes}});
+        let mut body =
+            json!({"message": "x is invalid: [spec.b: r, spec.a: r]", "details": {"causes": causes}});
         sort_causes(&mut body);
         let causes = json!([{"field": "spec.a", "reason": "r"}, {"field": "spec.b", "reason": "r"}]);
         assert_eq!(body, json!({"message": "x is invalid: [<causes>]", "details": {"causes": causes}}));

@@ -102,7 +102,8 @@ pub async fn run(case: &Case, site: &Site) -> BTreeMap<String, Reply> {
     let mut replies = BTreeMap::new();
     for step in &case.steps {
         let reply = send(&site.client, step.request(&variables), step.events).await;
-        let reply = reply.unwrap_or_else(|error| panic!("{}: {} ({}): {error}", case.name, step.name, step.action));
+        let reply =
+            reply.unwrap_or_else(|error| panic!("{}: {} ({}): {error}", case.name, step.name, step.action));
         assert!(
             !step.name.is_empty() || (200..300).contains(&reply.code),
             "{}: {} only prepares, and failed: {reply:?}",

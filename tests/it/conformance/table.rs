@@ -85,7 +85,10 @@ async fn real() {
         record(&found);
     }
     let differences = compare(&golden(), &found);
-    none(&differences.iter().collect::<Vec<_>>(), "the recording and the real server; if it is right now: record");
+    none(
+        &differences.iter().collect::<Vec<_>>(),
+        "the recording and the real server; if it is right now: record",
+    );
 }
 
 /// What the embedded plane answers otherwise, in whatever form. Each difference once.

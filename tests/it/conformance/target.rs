@@ -13,8 +13,8 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client, Config};
 use serde_json::json;
 use tagwarden_api::API_VERSION;
-use tagwarden_apiserver::{ControlPlane, Location, Options};
 use tagwarden_apiserver::http::{Exposure, Limits, Settings, Tls};
+use tagwarden_apiserver::{ControlPlane, Location, Options};
 use tagwarden_testbed::kubernetes::kubectl_with;
 use tagwarden_testbed::{Kubernetes, Testbed};
 use tempfile::TempDir;
@@ -94,7 +94,9 @@ impl Site {
     /// Has the server forget all versions but the newest.
     pub async fn compact(&self) {
         match &self.server {
-            Server::Embedded(plane) | Server::EmbeddedHttp(plane, _) => plane.compact().await.expect("compacted"),
+            Server::Embedded(plane) | Server::EmbeddedHttp(plane, _) => {
+                plane.compact().await.expect("compacted")
+            }
             Server::Real(server) => server.compact().expect("compacted"),
         }
     }
@@ -206,7 +208,8 @@ async fn define(client: &Client) {
     for path in listed {
         until(|| async { text(client, &path).await.is_ok() }).await;
     }
-    until(|| async { text(client, "/openapi/v3").await.is_ok_and(|index| index.contains(API_VERSION)) }).await;
+    until(|| async { text(client, "/openapi/v3").await.is_ok_and(|index| index.contains(API_VERSION)) })
+        .await;
 }
 
 async fn text(client: &Client, path: &str) -> kube::Result<String> {

@@ -54,12 +54,15 @@ impl Site {
     }
 
     async fn ask(&self, method: Method, path: &str, content_type: &str, body: Option<&Value>) -> Reply {
-        let mut request = Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
+        let mut request =
+            Request::builder().method(method).uri(path).header(header::ACCEPT, "application/json");
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
         let bytes = body.map(ToString::to_string).unwrap_or_default().into_bytes();
-        send(&self.client, request.body(Body::from(bytes)).expect("a request"), None).await.expect("an answer")
+        send(&self.client, request.body(Body::from(bytes)).expect("a request"), None)
+            .await
+            .expect("an answer")
     }
 
     async fn get(&self, path: &str) -> Reply {
@@ -86,7 +89,9 @@ impl Site {
     async fn watch(&self, path: &str, version: &str, query: &str, events: usize) -> Reply {
         let uri = format!("{path}?watch=1&resourceVersion={version}{query}");
         let request = Request::get(uri).header(header::ACCEPT, "application/json");
-        send(&self.client, request.body(Body::empty()).expect("a request"), Some(events)).await.expect("events")
+        send(&self.client, request.body(Body::empty()).expect("a request"), Some(events))
+            .await
+            .expect("events")
     }
 
     /// Creates an account of this name, and gives the object.
@@ -139,7 +144,11 @@ fn refused(reply: &Reply, code: u16, reason: &str, causes: &[(&str, &str)]) {
         .collect();
     let seen = (reply.code, reply.body["reason"].as_str().unwrap_or_default(), found.as_slice());
     assert_eq!(seen, (code, reason, causes), "{reply:?}");
-    assert_eq!((&reply.body["kind"], &reply.body["status"]), (&json!("Status"), &json!("Failure")), "{reply:?}");
+    assert_eq!(
+        (&reply.body["kind"], &reply.body["status"]),
+        (&json!("Status"), &json!("Failure")),
+        "{reply:?}"
+    );
     assert_eq!(reply.body["code"], code, "{reply:?}");
     assert!(reply.body["message"].as_str().is_some_and(|text| !text.is_empty()), "{reply:?}");
 }

@@ -17,8 +17,9 @@ on_every_target!(
 async fn versions_rise_with_every_write(site: Site) {
     let one = site.account("one").await;
     let other = made(site.post(&site.configmaps(), &configmap("other", "a")).await);
-    let changed =
-        made(site.merge(&(site.path("clientaccounts") + "/one"), &json!({"spec": {"displayName": "One"}})).await);
+    let changed = made(
+        site.merge(&(site.path("clientaccounts") + "/one"), &json!({"spec": {"displayName": "One"}})).await,
+    );
     let list = made(site.get(&site.path("clientaccounts")).await);
     let versions = [number(&one), number(&other), number(&changed)];
     assert!(versions.is_sorted_by(|before, after| before < after), "{versions:?}");
@@ -58,7 +59,8 @@ async fn a_stale_version_is_refused_by_every_verb(site: Site) {
     refused(&site.delete(&path, Some(&another)).await, 409, "Conflict", &[]);
     assert_eq!(made(site.get(&path).await), after);
 
-    let options = json!({"preconditions": {"resourceVersion": version(&after), "uid": after["metadata"]["uid"]}});
+    let options =
+        json!({"preconditions": {"resourceVersion": version(&after), "uid": after["metadata"]["uid"]}});
     assert_eq!(made(site.delete(&path, Some(&options)).await)["status"], "Success");
 }
 

@@ -67,7 +67,13 @@ async fn what_a_selector_matches_comes_and_goes(site: Site) {
     let seen = site.watch(&path, &version(&list), "&labelSelector=tier%3Dgold", 5).await;
     let found: Vec<(&str, &str)> = seen.body.as_array().unwrap().iter().map(event).collect();
     // An object that no longer matches is shown as it was, at the version of the change.
-    let expected = [("ADDED", "gold"), ("MODIFIED", "gold"), ("DELETED", "gold"), ("ADDED", "gold"), ("DELETED", "gold")];
+    let expected = [
+        ("ADDED", "gold"),
+        ("MODIFIED", "gold"),
+        ("DELETED", "gold"),
+        ("ADDED", "gold"),
+        ("DELETED", "gold"),
+    ];
     assert_eq!(found, expected, "{}", seen.body);
     assert_eq!(version(&seen.body[3]["object"]), version(&last));
 }
@@ -117,11 +123,15 @@ async fn who_is_too_late_is_told_so(site: Site) {
     site.compact().await;
     let seen = site.watch(&site.path("clientaccounts"), "1", "", 1).await;
     let status = if seen.code == 200 { &seen.body[0]["object"] } else { &seen.body };
-    assert_eq!((&status["kind"], &status["code"], &status["reason"]), (&json!("Status"), &json!(410), &json!("Expired")));
+    assert_eq!(
+        (&status["kind"], &status["code"], &status["reason"]),
+        (&json!("Status"), &json!(410), &json!("Expired"))
+    );
     // Who begins again with a list misses nothing.
     let list = made(site.get(&site.path("clientaccounts")).await);
     assert_eq!(list["items"][0]["metadata"]["uid"], object["metadata"]["uid"]);
-    let changed = made(site.merge(&(site.path("clientaccounts") + "/one"), &json!({"spec": {"suspend": null}})).await);
+    let changed =
+        made(site.merge(&(site.path("clientaccounts") + "/one"), &json!({"spec": {"suspend": null}})).await);
     let seen = site.watch(&site.path("clientaccounts"), &version(&list), "", 1).await;
     assert_eq!(seen.body[0]["object"], changed);
 }
@@ -138,7 +148,8 @@ async fn a_list_that_is_continued_too_late_begins_again(site: Site) {
     made(site.delete(&format!("{path}/c"), None).await);
     site.account("d").await;
     let second = made(site.get(&next).await);
-    let names: Vec<&Value> = second["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    let names: Vec<&Value> =
+        second["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
     assert_eq!(names, ["c"]);
     assert_eq!(version(&second), version(&first));
 

@@ -67,7 +67,10 @@ async fn defaults_come_first_then_unknown_fields_go_then_rules_hold(site: Site) 
     let reply = site.post(&site.path("clientaccounts"), &broken).await;
     refused(&reply, 422, "Invalid", &[("FieldValueInvalid", "spec.auth")]);
     let message = reply.body["details"]["causes"][0]["message"].as_str().unwrap();
-    assert!(message.ends_with("mode AssumeRole (the default) needs roleArn; mode Ambient takes none"), "{message}");
+    assert!(
+        message.ends_with("mode AssumeRole (the default) needs roleArn; mode Ambient takes none"),
+        "{message}"
+    );
 }
 
 async fn a_rule_sees_what_was_there_before(site: Site) {
@@ -159,6 +162,9 @@ async fn owners_are_kept(site: Site) {
     made(site.delete(&(site.path("clientaccounts") + "/owner"), None).await);
     if site.target != Target::Real {
         let gone = site.watch(&site.configmaps(), &version(&object), "", 1).await;
-        assert_eq!((&gone.body[0]["type"], &gone.body[0]["object"]["metadata"]["name"]), (&json!("DELETED"), &json!("owned")));
+        assert_eq!(
+            (&gone.body[0]["type"], &gone.body[0]["object"]["metadata"]["name"]),
+            (&json!("DELETED"), &json!("owned"))
+        );
     }
 }
