@@ -261,9 +261,9 @@ pub struct Get {
 
 #[derive(Debug, Args)]
 pub struct ClientRole {
-    /// The ClientAccount whose role it is, with the external id that was generated for it. Asks the control plane.
+    /// The `ClientAccount` whose role it is, with the external id that was generated for it. Asks the control plane.
     pub account: Option<String>,
-    /// The namespace of the ClientAccount.
+    /// The namespace of the `ClientAccount`.
     #[arg(long, short, value_name = "NAME", requires = "account")]
     pub namespace: Option<String>,
     /// What the role asks for: nobody else may use the same.

@@ -15,7 +15,7 @@ use crate::cli::ClientRole;
 use crate::connection::{self, ConnectionError};
 use crate::wire;
 
-/// The template in the ConfigMap that the controller keeps for an account.
+/// The template in the `ConfigMap` that the controller keeps for an account.
 const TEMPLATE: &str = "cloudformation.yaml";
 
 /// Why there is no template.

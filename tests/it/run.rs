@@ -103,11 +103,15 @@ fn two_processes_do_not_share_a_file() {
     drop(controller);
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
 /// Tokens of three people, and the file that knows them: `viewer`, `editor` and `boss`.
 fn tokens() -> String {
     let digest = |token: &str| -> String {
         use sha2::Digest;
-        sha2::Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&sha2::Sha256::digest(token))
     };
     [("viewer", "view"), ("editor", "edit"), ("boss", "admin")]
         .map(|(user, role)| format!("sha256:{}:{user}:{role}\n", digest(&format!("{user}-token"))))
@@ -317,7 +321,7 @@ fn a_token_is_made_once_and_only_its_digest_is_printed() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let token = std::fs::read_to_string(&file).unwrap();
     assert!(token.len() >= 64 && !ended.stdout.contains(&token));
-    let digest: String = sha2::Sha256::digest(&token).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex(&sha2::Sha256::digest(&token));
     assert_eq!(ended.stdout, format!("sha256:{digest}:ada:edit\n"));
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let again = program.run();
