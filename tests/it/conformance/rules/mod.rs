@@ -1,6 +1,7 @@
 //! What a controller builds on: one test for each rule and target. The real server proves the assertions themselves.
 
 mod lists;
+mod outages;
 mod refusals;
 mod versions;
 mod watches;
