@@ -53,7 +53,10 @@ fn hints(declared: &Declared, settings: &Settings, credentials: bool) -> Vec<Str
     let Declared { policies, accounts, audits } = declared;
     let mut hints = Vec::new();
     if *policies == 0 {
-        hints.push("there is no TaggingPolicy yet: it says what tags must look like; policies/starter.yaml is one".into());
+        hints.push(
+            "there is no TaggingPolicy yet: it says what tags must look like; policies/starter.yaml is one"
+                .into(),
+        );
     }
     if *accounts == 0 {
         hints.push(

@@ -78,8 +78,10 @@ struct AwsTraffic {
 impl AwsTraffic {
     fn new(inventory: Arc<LazyInventory>) -> Result<Self, prometheus::Error> {
         let requests = Opts::new("tagwarden_aws_requests_total", "Requests sent to AWS, retries included.");
-        let throttles =
-            Opts::new("tagwarden_aws_throttles_total", "Answers of AWS that refused because of a rate limit.");
+        let throttles = Opts::new(
+            "tagwarden_aws_throttles_total",
+            "Answers of AWS that refused because of a rate limit.",
+        );
         Ok(Self {
             inventory,
             requests: IntCounterVec::new(requests, &["service", "operation"])?,

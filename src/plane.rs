@@ -56,10 +56,7 @@ pub enum Plane {
         _lock: Option<File>,
     },
     /// A cluster's.
-    Kubernetes {
-        client: Client,
-        answers: watch::Receiver<Result<(), String>>,
-    },
+    Kubernetes { client: Client, answers: watch::Receiver<Result<(), String>> },
 }
 
 impl Plane {
@@ -83,7 +80,8 @@ impl Plane {
                 Ok(Self::Embedded { plane, counting, _lock: lock })
             }
             settings::ControlPlane::Kubernetes => {
-                let config = Config::infer().await.map_err(|error| PlaneError::NoCluster(error.to_string()))?;
+                let config =
+                    Config::infer().await.map_err(|error| PlaneError::NoCluster(error.to_string()))?;
                 let client = ClientBuilder::try_from(config)
                     .map_err(|error| PlaneError::NoCluster(error.to_string()))?
                     .with_layer(&counting)
@@ -153,15 +151,16 @@ fn lock(store: &Path) -> Result<File, PlaneError> {
 /// Asks the cluster again and again whether it answers, and whether it knows our kinds.
 async fn ask(client: Client, answers: watch::Sender<Result<(), String>>) {
     loop {
-        let answer = match timeout(ANSWER_WITHIN, client.list_api_group_resources(tagwarden_api::API_VERSION)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(format!(
-                "the cluster does not know {}: apply what `tagwarden crds` prints",
-                tagwarden_api::API_VERSION
-            )),
-            Ok(Err(error)) => Err(format!("the cluster does not answer: {error}")),
-            Err(_) => Err("the cluster does not answer in time".to_owned()),
-        };
+        let answer =
+            match timeout(ANSWER_WITHIN, client.list_api_group_resources(tagwarden_api::API_VERSION)).await {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(format!(
+                    "the cluster does not know {}: apply what `tagwarden crds` prints",
+                    tagwarden_api::API_VERSION
+                )),
+                Ok(Err(error)) => Err(format!("the cluster does not answer: {error}")),
+                Err(_) => Err("the cluster does not answer in time".to_owned()),
+            };
         answers.send_if_modified(|known| {
             let changed = *known != answer;
             if changed {

@@ -47,7 +47,8 @@ pub async fn serve<O: Observed>(listener: TcpListener, observed: Arc<O>, cancel:
         .with_state(observed);
     let listener = Bounded { listener, permits: Arc::new(Semaphore::new(CONNECTIONS_MAX)) };
     // Probes may go on until the process ends: no connection is worth waiting for.
-    if let Some(Err(error)) = cancel.run_until_cancelled(async { axum::serve(listener, router).await }).await {
+    if let Some(Err(error)) = cancel.run_until_cancelled(async { axum::serve(listener, router).await }).await
+    {
         tracing::error!(%error, "health and metrics are not served any more");
     }
 }
@@ -137,7 +138,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         if self.is_over(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }

@@ -39,7 +39,10 @@ impl Process {
                 open_files: gauge("process_open_fds", "Open file descriptors.")?,
                 files_max: gauge("process_max_fds", "The most file descriptors that may be open.")?,
                 threads: gauge("process_threads", "Threads of the operating system.")?,
-                started: gauge("process_start_time_seconds", "When the process started, in seconds since 1970.")?,
+                started: gauge(
+                    "process_start_time_seconds",
+                    "When the process started, in seconds since 1970.",
+                )?,
             },
         })
     }
@@ -75,7 +78,11 @@ impl Collector for Process {
         }
         let Gauges { resident_bytes, virtual_bytes, open_files, files_max, threads, started } = &self.gauges;
         let gauges = [resident_bytes, virtual_bytes, open_files, files_max, threads, started];
-        self.cpu_seconds.collect().into_iter().chain(gauges.into_iter().flat_map(Collector::collect)).collect()
+        self.cpu_seconds
+            .collect()
+            .into_iter()
+            .chain(gauges.into_iter().flat_map(Collector::collect))
+            .collect()
     }
 }
 

@@ -150,7 +150,9 @@ async fn watch(accounts: &Api<ClientAccount>, version: &str) -> Outcome<(Duratio
         let seen = async {
             loop {
                 match events.try_next().await? {
-                    Some(WatchEvent::Modified(account)) => break Outcome::Ok((account.name_any(), Instant::now())),
+                    Some(WatchEvent::Modified(account)) => {
+                        break Outcome::Ok((account.name_any(), Instant::now()));
+                    }
                     Some(_) => {}
                     None => break Err("the watch ended".into()),
                 }

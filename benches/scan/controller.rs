@@ -113,7 +113,8 @@ impl Spent {
 }
 
 async fn open(store: &Path) -> Outcome<ControlPlane> {
-    let plane = ControlPlane::open(Location::sqlite(store), tagwarden_api::crds(), Options::new(NAMESPACE)).await?;
+    let plane =
+        ControlPlane::open(Location::sqlite(store), tagwarden_api::crds(), Options::new(NAMESPACE)).await?;
     plane.wait_ready().await;
     Ok(plane)
 }
@@ -166,9 +167,11 @@ async fn versions(store: &Path) -> Outcome<Vec<String>> {
     let plane = open(store).await?;
     let client = plane.client(NAMESPACE);
     let mut versions = Vec::new();
-    let accounts = Api::<ClientAccount>::default_namespaced(client.clone()).list(&ListParams::default()).await?;
+    let accounts =
+        Api::<ClientAccount>::default_namespaced(client.clone()).list(&ListParams::default()).await?;
     versions.extend(accounts.items.into_iter().filter_map(|object| object.metadata.resource_version));
-    let audits = Api::<ComplianceAudit>::default_namespaced(client.clone()).list(&ListParams::default()).await?;
+    let audits =
+        Api::<ComplianceAudit>::default_namespaced(client.clone()).list(&ListParams::default()).await?;
     versions.extend(audits.items.into_iter().filter_map(|object| object.metadata.resource_version));
     let policies = Api::<TaggingPolicy>::default_namespaced(client).list(&ListParams::default()).await?;
     versions.extend(policies.items.into_iter().filter_map(|object| object.metadata.resource_version));

@@ -69,7 +69,8 @@ struct Given {
 
 impl Given {
     fn of(live: &Value) -> Self {
-        let text = live.pointer("/metadata/annotations").and_then(|all| all.get(MANIFEST)).and_then(Value::as_str);
+        let text =
+            live.pointer("/metadata/annotations").and_then(|all| all.get(MANIFEST)).and_then(Value::as_str);
         let mark: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let names = |field: &str| {
             let names = mark.get(field).and_then(Value::as_array).into_iter().flatten();
@@ -159,7 +160,10 @@ mod tests {
 
     #[test]
     fn what_was_applied_is_left_alone() {
-        let object = object(json!({ "name": "corp", "labels": { "tier": "gold" } }), json!({ "a": [1], "b": { "c": 1 } }));
+        let object = object(
+            json!({ "name": "corp", "labels": { "tier": "gold" } }),
+            json!({ "a": [1], "b": { "c": 1 } }),
+        );
         let mut live = creation(&object);
         assert_eq!(live["metadata"]["labels"], json!({ "tier": "gold", MANAGED: "true" }));
         live["metadata"]["uid"] = json!("1");
@@ -177,7 +181,8 @@ mod tests {
         let mut live = creation(&before);
         live["metadata"]["labels"]["by-hand"] = json!("z");
         live["metadata"]["annotations"]["tagwarden.io/requestedAt"] = json!("now");
-        let after = object(json!({ "name": "corp", "labels": { "tier": "silver" } }), json!({ "b": { "c": 1 } }));
+        let after =
+            object(json!({ "name": "corp", "labels": { "tier": "silver" } }), json!({ "b": { "c": 1 } }));
         let patch = patch(&live, &after).unwrap();
         assert_eq!(patch["spec"], json!({ "a": null, "b": { "d": null } }));
         assert_eq!(patch["metadata"]["labels"], json!({ "tier": "silver", "old": null }));

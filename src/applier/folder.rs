@@ -48,7 +48,8 @@ impl Folder {
         let mut bytes = 0;
         for entry in std::fs::read_dir(directory).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| is_manifest(name)) else {
+            let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| is_manifest(name))
+            else {
                 continue;
             };
             match contents(&path) {
@@ -115,9 +116,18 @@ mod tests {
     #[test]
     fn only_manifests_are_read() {
         let directory = tempfile::tempdir().unwrap();
-        for name in
-            ["a.yaml", "b.yml", "c.json", ".a.yaml", ".a.yaml.swp", "a.yaml~", "#a.yaml#", "4913", "a.yaml.tmp", "A.md"]
-        {
+        for name in [
+            "a.yaml",
+            "b.yml",
+            "c.json",
+            ".a.yaml",
+            ".a.yaml.swp",
+            "a.yaml~",
+            "#a.yaml#",
+            "4913",
+            "a.yaml.tmp",
+            "A.md",
+        ] {
             fs::write(directory.path().join(name), "x").unwrap();
         }
         fs::create_dir(directory.path().join("nested.yaml")).unwrap();

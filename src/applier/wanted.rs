@@ -111,7 +111,8 @@ pub fn wanted(folder: &Folder, namespace: &str) -> Wanted {
         match (claimants.pop(), claimants.as_slice()) {
             (Some(object), []) => objects.push(object),
             (Some(last), others) => {
-                let places: Vec<&str> = others.iter().chain([&last]).map(|object| object.place.as_str()).collect();
+                let places: Vec<&str> =
+                    others.iter().chain([&last]).map(|object| object.place.as_str()).collect();
                 let text = format!(
                     "{}: {identity} is declared {} times, so none of them is applied: keep one",
                     places.join(" and "),
@@ -131,17 +132,24 @@ fn objects(file: &str, content: &[u8], namespace: &str) -> (Vec<Object>, Vec<Pro
     let mut objects = Vec::new();
     objects.extend(manifests.namespaces().iter().filter_map(|manifest| declared(Kind::Namespace, manifest)));
     for Manifest { origin, object } in manifests.secrets() {
-        let data: BTreeMap<&str, ByteString> =
-            object.keys().map(|key| (key, ByteString(object.get(key).unwrap_or_default().to_vec()))).collect();
+        let data: BTreeMap<&str, ByteString> = object
+            .keys()
+            .map(|key| (key, ByteString(object.get(key).unwrap_or_default().to_vec())))
+            .collect();
         let metadata = json!({ "name": origin.name, "namespace": origin.namespace });
         let body = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data });
         objects.push(object_of(Kind::Secret, origin, body));
     }
     objects.extend(
-        manifests.policies().iter().filter_map(|policy| tree(Kind::TaggingPolicy, &policy.origin, &policy.object)),
+        manifests
+            .policies()
+            .iter()
+            .filter_map(|policy| tree(Kind::TaggingPolicy, &policy.origin, &policy.object)),
     );
-    objects.extend(manifests.accounts().iter().filter_map(|manifest| declared(Kind::ClientAccount, manifest)));
-    objects.extend(manifests.audits().iter().filter_map(|manifest| declared(Kind::ComplianceAudit, manifest)));
+    objects
+        .extend(manifests.accounts().iter().filter_map(|manifest| declared(Kind::ClientAccount, manifest)));
+    objects
+        .extend(manifests.audits().iter().filter_map(|manifest| declared(Kind::ComplianceAudit, manifest)));
     // The first of two was taken; here, neither is.
     let doubled = |object: &Object| {
         let label = format!("{} {}", object.identity.kind.name(), object.identity.name);
@@ -187,7 +195,12 @@ mod tests {
     use super::*;
 
     fn folder(files: &[(&str, &str)]) -> Folder {
-        Folder { files: files.iter().map(|(name, text)| ((*name).to_owned(), Ok(text.as_bytes().to_vec()))).collect() }
+        Folder {
+            files: files
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), Ok(text.as_bytes().to_vec())))
+                .collect(),
+        }
     }
 
     fn policy(name: &str) -> String {
@@ -217,8 +230,13 @@ mod tests {
         let all = [&audit("nightly"), account, &policy("corp"), secret, namespace].join("---\n");
         let wanted = wanted(&folder(&[("all.yaml", &all)]), "a");
         assert_eq!(wanted.problems, []);
-        let expected =
-            ["Namespace b", "Secret b/acme", "TaggingPolicy a/corp", "ClientAccount a/acme", "ComplianceAudit a/nightly"];
+        let expected = [
+            "Namespace b",
+            "Secret b/acme",
+            "TaggingPolicy a/corp",
+            "ClientAccount a/acme",
+            "ComplianceAudit a/nightly",
+        ];
         assert_eq!(told(&wanted), expected);
         assert_eq!(wanted.objects[1].body["data"]["externalId"], "YWJj");
         assert_eq!(wanted.objects[2].body["metadata"]["namespace"], "a");
@@ -233,7 +251,10 @@ mod tests {
         assert_eq!(told(&found), ["ComplianceAudit a/weekly"]);
         assert_eq!(found.problems.len(), 1);
         let text = &found.problems[0].text;
-        assert!(text.starts_with("a.yaml, document 1 and b.yaml, document 1: ComplianceAudit a/nightly"), "{text}");
+        assert!(
+            text.starts_with("a.yaml, document 1 and b.yaml, document 1: ComplianceAudit a/nightly"),
+            "{text}"
+        );
 
         let twice = format!("{}---\n{}---\n{}", policy("corp"), policy("corp"), policy("other"));
         let found = wanted(&folder(&[("twice.yaml", &twice)]), "a");
@@ -244,7 +265,8 @@ mod tests {
     #[test]
     fn one_bad_file_or_document_keeps_nobody_else_away() {
         let half = format!("{}---\n{}", policy("good"), policy("bad").replace("requiredTags", "requiredTag"));
-        let found = wanted(&folder(&[("bad.yaml", "{"), ("half.yaml", &half), ("whole.yaml", &policy("corp"))]), "a");
+        let found =
+            wanted(&folder(&[("bad.yaml", "{"), ("half.yaml", &half), ("whole.yaml", &policy("corp"))]), "a");
         assert_eq!(told(&found), ["TaggingPolicy a/corp", "TaggingPolicy a/good"]);
         let texts: Vec<&str> = found.problems.iter().map(|problem| problem.text.as_str()).collect();
         assert!(texts.iter().any(|text| text.starts_with("bad.yaml: ")), "{texts:?}");

@@ -94,7 +94,12 @@ pub struct Writer {
 impl Writer {
     pub fn new(client: Client, namespace: String) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, namespace, namespaces: BTreeSet::new() }
+        Self {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            namespace,
+            namespaces: BTreeSet::new(),
+        }
     }
 
     /// Makes the object what its file wants. Where it is so already, nothing is written.

@@ -447,7 +447,7 @@ mod tests {
         let call = Call { endpoint: Some("http://user:secret@127.0.0.1:9/x?y"), ..CALL };
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let refusal = Refusal::of(call, &Sdk::dispatch_failure(ConnectorError::io(refused.into())));
-        assert_eq!(refusal.kind, Kind::Failed);
+        assert_eq!(refusal.kind, Kind::Unreachable);
         assert!(refusal.cause.contains("http://127.0.0.1:9/x"), "{}", refusal.cause);
         assert!(
             refusal.cause.contains("connection refused") && !refusal.cause.contains("secret"),

@@ -286,7 +286,9 @@ impl Elector {
         LeaseSpec {
             acquire_time: if ours { before.acquire_time } else { Some(now.clone()) },
             holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(self.timing.duration.as_secs().max(1)).ok(),
+            // Rounded up: others may wait longer than this replica works, never less.
+            lease_duration_seconds: i32::try_from(self.timing.duration.as_millis().div_ceil(1000).max(1))
+                .ok(),
             lease_transitions: Some(if ours { transitions } else { transitions.saturating_add(1) }),
             renew_time: Some(now),
             ..LeaseSpec::default()

@@ -170,7 +170,10 @@ fn contradictions(settings: &Settings) -> Vec<String> {
         "--api-tokens and --api-tls-…: need --api-listen",
     );
     refuse(tls.0 != tls.1, "--api-tls-cert and --api-tls-key: one needs the other");
-    refuse(self_signed && (tls.0 || tls.1), "--api-tls-self-signed: does not go with --api-tls-cert and --api-tls-key");
+    refuse(
+        self_signed && (tls.0 || tls.1),
+        "--api-tls-self-signed: does not go with --api-tls-cert and --api-tls-key",
+    );
     let plain = tls == (false, false) && !self_signed;
     refuse(
         settings.api_listen.is_some_and(|address| !address.ip().is_loopback()) && plain,

@@ -257,7 +257,8 @@ impl Stopped {
     pub fn objects(&self, path: &str) -> Vec<Value> {
         let file = self.directory.path().join("tagwarden.db");
         tokio::runtime::Runtime::new().unwrap().block_on(async {
-            let plane = ControlPlane::open(Location::sqlite(file), tagwarden_api::crds(), Options::new("default"));
+            let plane =
+                ControlPlane::open(Location::sqlite(file), tagwarden_api::crds(), Options::new("default"));
             let plane = plane.await.unwrap();
             let request = axum::http::Request::get(path).body(Vec::new()).unwrap();
             let list: Value = plane.client("default").request(request).await.unwrap();

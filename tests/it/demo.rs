@@ -34,7 +34,10 @@ fn the_controller_of_the_demo_notices_broken_tags() {
     };
     let (first, second) = (violations(&printed[..before]), violations(&printed[before..]));
     assert!(!first.is_empty() && !second.is_empty(), "{printed}");
-    assert!(second.iter().min() > first.iter().max(), "nobody noticed: {first:?}, then {second:?}\n{printed}");
+    assert!(
+        second.iter().min() > first.iter().max(),
+        "nobody noticed: {first:?}, then {second:?}\n{printed}"
+    );
     for name in ["demo", "starter", "shop", "analytics", "estate-2"] {
         assert!(printed.contains(name), "{name}: {printed}");
     }

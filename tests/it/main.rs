@@ -3,9 +3,11 @@
 // All of it is test code, also what is not a test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod accounts;
 mod arrows;
 mod audits;
 mod bad_input;
+mod client_role;
 mod cloud;
 mod conformance;
 mod controller;
@@ -17,6 +19,7 @@ mod formats;
 mod fuzz;
 mod history;
 mod kubectl;
+mod lease;
 mod manifests_dir;
 mod pace;
 mod paging;

@@ -72,9 +72,11 @@ fn what_is_there_at_start_is_applied_and_changes_are_seen_however_they_are_writt
 #[test]
 fn objects_without_a_namespace_get_the_one_of_the_settings_and_missing_ones_are_made() {
     let elsewhere = policy("other", "Owner").replace("{name: other}", "{name: other, namespace: team-b}");
-    let setup = Setup::new().file("manifests/a.yaml", &policy("corp", "Owner")).file("manifests/b.yaml", &elsewhere);
-    let controller = setup.args(["--namespace", "finops"]).with_manifests();
+    let setup =
+        Setup::new().file("manifests/a.yaml", &policy("corp", "Owner")).file("manifests/b.yaml", &elsewhere);
+    let controller = setup.args(["--namespace", "finops", "--watch-namespaces", "finops"]).with_manifests();
     applied(&controller, 0);
+    controller.logs(&["TaggingPolicy team-b/other is in a namespace that --watch-namespaces leaves out"]);
     let stopped = controller.stop();
     assert_eq!(stopped.names(POLICIES), ["finops/corp", "team-b/other"]);
     assert_eq!(stopped.names("/api/v1/namespaces"), ["default", "finops", "team-b"]);
@@ -87,7 +89,10 @@ fn a_bad_file_is_told_of_and_stops_nothing() {
     let line = applied(&controller, 0);
     controller.write("corp.yaml", &policy("corp", "Team").replace("requiredTags", "requiredTag"));
     let (told, line) = controller.logs_from(line, &["\"ERROR\"", "corp.yaml: document 1"]);
-    assert!(told.contains("(TaggingPolicy corp): spec.requiredTag: unknown field, did you mean `requiredTags`?"), "{told}");
+    assert!(
+        told.contains("(TaggingPolicy corp): spec.requiredTag: unknown field, did you mean `requiredTags`?"),
+        "{told}"
+    );
     controller.write("good.yaml", &policy("good", "Owner"));
     let line = applied(&controller, line);
     controller.write("corp.yaml", &policy("corp", "Squad"));
@@ -96,7 +101,9 @@ fn a_bad_file_is_told_of_and_stops_nothing() {
     let stopped = controller.stop();
     assert_eq!(stopped.names(POLICIES), ["default/corp", "default/good"]);
     assert_eq!(required(&stopped.objects(POLICIES)[0]), "Squad");
-    assert!(stopped.log.iter().any(|line| line.contains("nothing is pruned while a manifest file has mistakes")));
+    assert!(
+        stopped.log.iter().any(|line| line.contains("nothing is pruned while a manifest file has mistakes"))
+    );
     let events = stopped.objects("/api/v1/namespaces/default/events");
     let refused: Vec<&Value> = events.iter().filter(|event| event["reason"] == "ManifestRefused").collect();
     assert_eq!(refused.len(), 1, "{events:#?}");
@@ -132,7 +139,8 @@ fn pruning_takes_what_is_gone_from_the_files_and_never_what_a_missing_directory_
     let controller = setup.args(["--manifests-prune"]).with_manifests();
     let mut line = applied(&controller, 0);
     std::fs::rename(controller.directory().join("manifests"), controller.directory().join("away")).unwrap();
-    line = controller.logs_from(line, &["the manifest directory cannot be read", "objects stay as they are"]).1;
+    line =
+        controller.logs_from(line, &["the manifest directory cannot be read", "objects stay as they are"]).1;
     std::fs::create_dir(controller.directory().join("manifests")).unwrap();
     line = controller.logs_from(line, &["nothing is pruned while the manifest directory holds no file"]).1;
     std::fs::remove_dir(controller.directory().join("manifests")).unwrap();
@@ -149,8 +157,10 @@ fn a_second_start_with_the_same_files_writes_nothing() {
     let account = "apiVersion: tagwarden.io/v1alpha1\nkind: ClientAccount\nmetadata: {name: acme, labels: {tier: gold}}\n\
                    spec: {suspend: true, accountId: \"111122223333\", auth: {mode: Ambient}}\n";
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: acme}\nstringData: {externalId: an-id}\n";
-    let setup = Setup::new()
-        .file("manifests/all.yaml", &[account, secret, &policy("corp", "Owner"), &audit("nightly", "corp")].join("---\n"));
+    let setup = Setup::new().file(
+        "manifests/all.yaml",
+        &[account, secret, &policy("corp", "Owner"), &audit("nightly", "corp")].join("---\n"),
+    );
     let controller = setup.with_manifests();
     applied(&controller, 0);
     let stopped = controller.stop();

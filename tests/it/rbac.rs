@@ -27,7 +27,8 @@ spec:
 ";
 
 /// The policy of before, changed for the better and for the worse: each is another write.
-const BETTER: &str = r#"{"spec":{"requiredTags":[{"key":"Team","appliesTo":{"resourceTypes":["ec2:volume"]}}]}}"#;
+const BETTER: &str =
+    r#"{"spec":{"requiredTags":[{"key":"Team","appliesTo":{"resourceTypes":["ec2:volume"]}}]}}"#;
 
 fn objects() -> String {
     format!(
@@ -177,7 +178,9 @@ fn scenario(namespace: &str) {
     for token in ["first", "second"] {
         admin.run_now(token);
     }
-    admin.until("only one report is kept", || admin.kubectl(&["get", "tagreport", "-o", "name"]).lines().count() == 1);
+    admin.until("only one report is kept", || {
+        admin.kubectl(&["get", "tagreport", "-o", "name"]).lines().count() == 1
+    });
     let revision = || admin.kubectl(&["get", "tagpol/corp", "-o", "jsonpath={.status.revision}"]);
     let before = revision();
     admin.kubectl(&["patch", "tagpol/corp", "--type=merge", "--patch", BETTER]);
@@ -186,7 +189,11 @@ fn scenario(namespace: &str) {
     assert_eq!(stopped.status, Some(0), "{}", stopped.log.join("\n"));
 
     let (allowed, asked) = (allowed(), server.requests_of(&user));
-    assert!(asked.forbidden.is_empty(), "the controller asks for more than its rules allow:{}", lines(asked.forbidden.iter()));
+    assert!(
+        asked.forbidden.is_empty(),
+        "the controller asks for more than its rules allow:{}",
+        lines(asked.forbidden.iter())
+    );
     let unused = allowed.difference(&asked.allowed);
     assert_eq!(allowed.difference(&asked.allowed).count(), 0, "no need for these was seen:{}", lines(unused));
 }

@@ -14,7 +14,13 @@ use crate::program::Program;
 #[test]
 fn a_first_start_says_what_is_missing_and_a_signal_ends_it() {
     let controller = Setup::new().start();
-    for hint in ["no TaggingPolicy yet", "no ClientAccount yet", "no ComplianceAudit yet", "--manifests", "no AWS credentials"] {
+    for hint in [
+        "no TaggingPolicy yet",
+        "no ClientAccount yet",
+        "no ComplianceAudit yet",
+        "--manifests",
+        "no AWS credentials",
+    ] {
         controller.logs(&[hint]);
     }
     let body = controller.readiness(200);
@@ -61,8 +67,14 @@ fn what_cannot_start_says_why_at_once() {
     let free = "127.0.0.1:0";
     for (arguments, expected) in [
         (vec!["--metrics-listen", &*taken], format!("--metrics-listen: nothing can be served at {taken}")),
-        (vec!["--metrics-listen", free, "--store", "sqlite:none/a.db"], "there is no directory to put it in".to_owned()),
-        (vec!["--metrics-listen", free, "--resource-types", "absent.yaml"], "`absent.yaml` cannot be read".to_owned()),
+        (
+            vec!["--metrics-listen", free, "--store", "sqlite:none/a.db"],
+            "there is no directory to put it in".to_owned(),
+        ),
+        (
+            vec!["--metrics-listen", free, "--resource-types", "absent.yaml"],
+            "`absent.yaml` cannot be read".to_owned(),
+        ),
         (
             vec!["--metrics-listen", free, "--control-plane", "kubernetes"],
             "there is no way to a Kubernetes cluster".to_owned(),
@@ -82,7 +94,11 @@ fn two_processes_do_not_share_a_file() {
     let store = format!("sqlite:{}", controller.directory().join("tagwarden.db").display());
     let ended = Program::alone().args(["run", "--metrics-listen", "127.0.0.1:0", "--store", &store]).run();
     assert_eq!(ended.status, Some(2), "{}", ended.stderr);
-    assert!(ended.stderr.contains("the store is in use") && ended.stderr.contains("need PostgreSQL"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("the store is in use") && ended.stderr.contains("need PostgreSQL"),
+        "{}",
+        ended.stderr
+    );
     // A lock goes with its process, also with one that is killed.
     drop(controller);
 }
@@ -123,9 +139,11 @@ fn the_api_knows_people_by_their_tokens_and_lets_them_do_what_they_may() {
     const POLICIES: &str = "/apis/tagwarden.io/v1alpha1/namespaces/default/taggingpolicies";
     let policy = "apiVersion: tagwarden.io/v1alpha1\nkind: TaggingPolicy\nmetadata: {name: corp}\n\
                   spec: {requiredTags: [{key: Owner}]}\n";
-    let setup = Setup::new().file("tokens", &tokens()).file("viewer", "viewer-token\n").file("manifests/corp.yaml", policy);
-    let controller =
-        setup.args(["--api-listen", "127.0.0.1:0", "--api-tokens", "tokens"]).with_manifests();
+    let setup = Setup::new()
+        .file("tokens", &tokens())
+        .file("viewer", "viewer-token\n")
+        .file("manifests/corp.yaml", policy);
+    let controller = setup.args(["--api-listen", "127.0.0.1:0", "--api-tokens", "tokens"]).with_manifests();
     let address = controller.address("api");
     controller.logs(&["manifests applied"]);
 
@@ -147,7 +165,8 @@ fn the_api_knows_people_by_their_tokens_and_lets_them_do_what_they_may() {
 
     let get = |kinds: &str, more: &[&str]| {
         let token = controller.directory().join("viewer");
-        let program = Program::alone().args(["get", kinds, "--server", &format!("http://{address}"), "--token-file"]);
+        let program =
+            Program::alone().args(["get", kinds, "--server", &format!("http://{address}"), "--token-file"]);
         program.args([&token]).args(more).run()
     };
     let listed = get("tagpol", &[]);
@@ -165,7 +184,10 @@ fn the_api_knows_people_by_their_tokens_and_lets_them_do_what_they_may() {
     assert!(unknown.stderr.contains("has no kind `pods`; it has: "), "{}", unknown.stderr);
 
     let stopped = controller.stop();
-    assert_eq!(stopped.names("/apis/tagwarden.io/v1alpha1/taggingpolicies"), ["default/corp", "default/other"]);
+    assert_eq!(
+        stopped.names("/apis/tagwarden.io/v1alpha1/taggingpolicies"),
+        ["default/corp", "default/other"]
+    );
     let tokens_told = stopped.log.iter().any(|line| line.contains("-token\""));
     assert!(!tokens_told, "{:#?}", stopped.log);
 }
@@ -257,4 +279,49 @@ fn a_database_that_is_away_is_waited_for_and_nothing_is_lost() {
     let stopped = controller.stop();
     assert_eq!(stopped.status, Some(0), "{:#?}", stopped.log);
     assert!(stopped.log.iter().all(|line| !line.contains("password")), "{:#?}", stopped.log);
+}
+
+#[test]
+fn the_role_for_an_account_is_printed_for_its_owner() {
+    let principal = ["--principal", "arn:aws:iam::111122223333:role/tagwarden"];
+    let role =
+        |arguments: &[&str]| Program::alone().args(["client-role"]).args(principal).args(arguments).run();
+    let ended = role(&["--external-id", "an-id-of-ours"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let template: Value = serde_saphyr::from_str(&ended.stdout.replace("!GetAtt ", "")).unwrap();
+    let properties = &template["Resources"]["ReaderRole"]["Properties"];
+    let assume = &properties["AssumeRolePolicyDocument"]["Statement"][0];
+    assert_eq!(assume["Principal"]["AWS"], principal[1]);
+    assert_eq!(assume["Condition"]["StringEquals"]["sts:ExternalId"], "an-id-of-ours");
+    assert_eq!(properties["RoleName"], "tagwarden-reader");
+    assert!(!role(&["--no-external-id"]).stdout.contains("sts:ExternalId"));
+    for (arguments, expected) in [
+        (&[][..], "give --external-id"),
+        (&["--external-id", "x"], "--external-id: expected 2 to 1224"),
+        (&["--external-id", "an-id", "--name", "a b"], "--name: `a b` is no name of a role"),
+    ] {
+        let ended = role(arguments);
+        assert_eq!(ended.status, Some(2), "{arguments:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_token_is_made_once_and_only_its_digest_is_printed() {
+    use sha2::Digest;
+    use std::os::unix::fs::PermissionsExt;
+    let program = Program::alone();
+    let file = program.directory().join("ada.token");
+    let mut program = program.args(["token", "ada", "--role", "edit", "--out", "ada.token"]);
+    let ended = program.run();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(token.len() >= 64 && !ended.stdout.contains(&token));
+    let digest: String = sha2::Sha256::digest(&token).iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(ended.stdout, format!("sha256:{digest}:ada:edit\n"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = program.run();
+    assert_eq!(again.status, Some(2));
+    assert!(again.stderr.contains("`ada.token` cannot be created"), "{}", again.stderr);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
 }

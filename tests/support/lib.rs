@@ -20,6 +20,7 @@
 // PostgreSQL is a name, not code.
 #![allow(clippy::doc_markdown)]
 
+mod cfn_lint;
 mod child;
 pub mod estate;
 pub mod faults;
@@ -30,12 +31,14 @@ pub mod manifests;
 pub mod moto;
 mod packages;
 pub mod postgres;
+mod python;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
+pub use cfn_lint::cfn_lint;
 pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
 pub use kubernetes::Kubernetes;

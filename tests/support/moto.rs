@@ -1,48 +1,26 @@
 //! The AWS simulator: moto, installed once for each set of pinned requirements, served on a free loopback port.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use crate::child::{Guarded, tail, wait_for};
 use crate::estate;
-use crate::packages;
+use crate::python::{self, PythonError};
 
 const REQUIREMENTS: &str = include_str!("../estate/requirements.txt");
-/// What Debian calls an interpreter that can make environments.
-const PACKAGE: &str = "python3-venv";
 const START_WITHIN: Duration = Duration::from_mins(2);
 
 /// Why moto could not be installed or started.
 #[derive(Debug, thiserror::Error)]
 pub enum MotoError {
-    /// There is no interpreter.
-    #[error(
-        "`python3` is not in PATH; the AWS simulator needs it: install the packages python3 and python3-venv"
-    )]
-    NoPython,
-    /// The interpreter cannot make environments.
-    #[error("`python3 -m venv {path}` failed; install the package python3-venv: {output}")]
-    NoVenv {
-        /// Where the environment should have been.
-        path: PathBuf,
-        /// What Python said.
-        output: String,
-    },
-    /// A package could not be installed.
-    #[error(
-        "installing the pinned packages of tests/estate/requirements.txt failed; is the package index reachable? {0}"
-    )]
-    Install(String),
-    /// Neither `XDG_CACHE_HOME` nor `HOME` is set.
-    #[error("neither XDG_CACHE_HOME nor HOME is set: there is nowhere to keep the AWS simulator")]
-    NoHome,
+    /// Its packages.
+    #[error("the AWS simulator could not be installed")]
+    Install(#[from] PythonError),
     /// The cache or a child process.
     #[error("`{path}` could not be used")]
     Io {
@@ -70,7 +48,7 @@ pub struct Moto {
 impl Moto {
     /// Installs moto into the user's cache where it is not there yet, and starts it.
     pub fn start() -> Result<Self, MotoError> {
-        let python = installed()?;
+        let python = python::installed("moto", REQUIREMENTS)?;
         let directory = tempfile::Builder::new()
             .prefix("tagwarden-moto-")
             .tempdir()
@@ -121,100 +99,4 @@ impl Moto {
 fn at(path: &Path) -> impl FnOnce(io::Error) -> MotoError + use<> {
     let path = path.to_owned();
     move |source| MotoError::Io { path, source }
-}
-
-/// The interpreter of an environment that holds exactly the pinned packages.
-///
-/// An environment cannot be moved once made, so it is made in place, under a lock, and marked when whole.
-fn installed() -> Result<PathBuf, MotoError> {
-    let cache = cache_directory()?;
-    std::fs::create_dir_all(&cache).map_err(at(&cache))?;
-    let version = match python_version() {
-        Err(MotoError::NoPython) if packages::install(PACKAGE).is_ok() => python_version()?,
-        version => version?,
-    };
-    let digest = hex(&Sha256::digest(format!("{version}\n{REQUIREMENTS}")));
-    let home = cache.join(format!("moto-{}", &digest[..16]));
-    let python = home.join("bin/python");
-    let complete = home.join("complete");
-
-    let lock_path = home.with_extension("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&lock_path)
-        .map_err(at(&lock_path))?;
-    File::lock(&lock).map_err(at(&lock_path))?;
-    if !complete.is_file() {
-        install(&home)?;
-        std::fs::write(&complete, "").map_err(at(&complete))?;
-    }
-    Ok(python)
-}
-
-fn install(home: &Path) -> Result<(), MotoError> {
-    if home.exists() {
-        std::fs::remove_dir_all(home).map_err(at(home))?;
-    }
-    let mut made = make_environment(home)?;
-    if !made.status.success() && packages::install(PACKAGE).is_ok() {
-        made = make_environment(home)?;
-    }
-    if !made.status.success() {
-        return Err(MotoError::NoVenv { path: home.to_owned(), output: text_of(&made) });
-    }
-    let requirements = home.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS).map_err(at(&requirements))?;
-    let mut pip = Command::new(home.join("bin/python"));
-    pip.args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--require-hashes",
-        "--requirement",
-    ]);
-    let done = run(pip.arg(&requirements))?;
-    if done.status.success() { Ok(()) } else { Err(MotoError::Install(text_of(&done))) }
-}
-
-fn make_environment(home: &Path) -> Result<Output, MotoError> {
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(home))
-}
-
-/// An environment is tied to the interpreter that made it.
-fn python_version() -> Result<String, MotoError> {
-    Ok(text_of(
-        &run(Command::new("python3").args(["-c", "import sys; print(sys.version, sys.base_prefix)"]))?,
-    ))
-}
-
-fn run(command: &mut Command) -> Result<Output, MotoError> {
-    command.output().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => MotoError::NoPython,
-        _ => MotoError::Io { path: command.get_program().into(), source },
-    })
-}
-
-fn text_of(output: &Output) -> String {
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-    text.push_str(&String::from_utf8_lossy(&output.stderr));
-    let start = text.char_indices().rev().nth(2000).map_or(0, |(index, _)| index);
-    text[start..].trim().to_owned()
-}
-
-fn cache_directory() -> Result<PathBuf, MotoError> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-    Ok(base.ok_or(MotoError::NoHome)?.join("tagwarden"))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -38,11 +38,23 @@ impl Verify<'_> {
         context: &Context<C, R>,
         principal: &OnceCell<String>,
     ) -> Result<Outcome, ObjectError> {
-        let frame = &*context.frame;
         let mut owned = Owned::default();
-        let external_id = match self.external_id(frame, &mut owned).await? {
+        match self.try_run(context, principal, &mut owned).await {
+            Err(error @ ObjectError::NotOurs { .. }) => Ok(Outcome::InTheWay(error.to_string(), owned)),
+            result => result,
+        }
+    }
+
+    async fn try_run<C: Onboarding, R>(
+        &self,
+        context: &Context<C, R>,
+        principal: &OnceCell<String>,
+        owned: &mut Owned,
+    ) -> Result<Outcome, ObjectError> {
+        let frame = &*context.frame;
+        let external_id = match self.external_id(frame, owned).await? {
             Ok(external_id) => external_id,
-            Err(missing) => return Ok(Outcome::NoExternalId(missing, owned)),
+            Err(missing) => return Ok(Outcome::NoExternalId(missing, owned.clone())),
         };
         match principal.get_or_try_init(|| self.principal(context)).await {
             Ok(principal) => {
@@ -51,7 +63,7 @@ impl Verify<'_> {
                 frame.writer.config_map(self.account, &name, documents).await?;
                 owned.onboarding = Some(name);
             }
-            Err(refused) => return Ok(Outcome::Entered(Err(refused.into()), owned)),
+            Err(refused) => return Ok(Outcome::Entered(Err(refused.into()), owned.clone())),
         }
         let actions: BTreeSet<String> = full_read_policy(&frame.registry)
             .statement
@@ -65,7 +77,7 @@ impl Verify<'_> {
             stranger: self.stranger.then(|| ExternalId(random_id())),
         };
         let entered = onboard::verify(&*context.cloud, &question, Limits::default()).await;
-        Ok(Outcome::Entered(entered, owned))
+        Ok(Outcome::Entered(entered, owned.clone()))
     }
 
     async fn external_id(

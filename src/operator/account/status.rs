@@ -33,6 +33,8 @@ pub(super) enum Outcome {
     Duplicate(Namesake),
     /// There is no external id to present.
     NoExternalId(NoExternalId, Owned),
+    /// What its owner needs cannot be made: somebody else's object is in the way.
+    InTheWay(String, Owned),
     /// It was entered, or not.
     Entered(Result<Verification, NotVerified>, Owned),
 }
@@ -73,7 +75,11 @@ pub(super) fn status(
         next_verify_time: None,
         ..before
     };
-    let (Outcome::NoExternalId(_, owned) | Outcome::Entered(_, owned)) = outcome else { return status };
+    let (Outcome::NoExternalId(_, owned) | Outcome::InTheWay(_, owned) | Outcome::Entered(_, owned)) =
+        outcome
+    else {
+        return status;
+    };
     let good = find(&status.conditions, READY).is_some_and(|ready| ready.status == "True");
     status.next_verify_time = valid.map(|valid| next(valid, good, now, chance));
     status.last_verify_attempt_time = Some(seconds(now));
@@ -141,6 +147,9 @@ fn findings(account: &ClientAccount, before: &ClientAccountStatus, outcome: &Out
         }
         Outcome::NoExternalId(missing, _) => {
             unreachable_account(Answer::False, reason::EXTERNAL_ID_MISSING, &missing.to_string())
+        }
+        Outcome::InTheWay(message, _) => {
+            unreachable_account(Answer::Unknown, reason::DEPENDENCY_NOT_READY, message)
         }
         Outcome::Entered(Ok(verification), _) => entered(account, verification),
         Outcome::Entered(Err(error), _) => not_entered(error),

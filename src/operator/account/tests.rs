@@ -231,6 +231,15 @@ fn what_the_status_says() {
                 retried,
             ],
         ),
+        (
+            Outcome::InTheWay("Secret a/b exists already".to_owned(), Owned::default()),
+            vec![
+                "Ready=False/DependencyNotReady",
+                "Assumable=Unknown/DependencyNotReady",
+                "PermissionsVerified=Unknown/NotVerified",
+                retried,
+            ],
+        ),
         (Outcome::Suspended, vec!["Ready=Unknown/Suspended"]),
     ];
     for (outcome, expected) in table {

@@ -29,7 +29,14 @@ pub(super) async fn apply(
     let spec = serde_json::to_string(&policy.spec)
         .map_err(|source| ObjectError::Json { what: format!("TaggingPolicy {}", Key::of(policy)), source })?;
     if spec.len() <= KEPT_BYTES_MAX {
-        frame.writer.config_map(policy, &name, [(KEPT_KEY.to_owned(), spec)].into()).await?;
+        match frame.writer.config_map(policy, &name, [(KEPT_KEY.to_owned(), spec)].into()).await {
+            Ok(_) => {}
+            // The policy works all the same; only a restart with a worse one would find nothing to fall back to.
+            Err(error @ ObjectError::NotOurs { .. }) => {
+                frame.events.warning(policy, reason::DEPENDENCY_NOT_READY, "Keep", &error.to_string()).await;
+            }
+            Err(error) => return Err(error),
+        }
     } else {
         tracing::warn!(bytes = spec.len(), "too large to be kept: a restart will not know this revision");
     }

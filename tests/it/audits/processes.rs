@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kube::api::ListParams;
 use kube::Api;
+use kube::api::ListParams;
 use tagwarden_api::account::ClientAccount;
 use tagwarden_api::audit::{ComplianceAudit, ComplianceAuditStatus};
 use tagwarden_apiserver::{ControlPlane, Location, Options};
@@ -48,7 +48,8 @@ impl Observer {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let location: Location = database.parse().unwrap();
         let open = async {
-            let plane = ControlPlane::open(location, tagwarden_api::crds(), Options::new("default")).await.unwrap();
+            let plane =
+                ControlPlane::open(location, tagwarden_api::crds(), Options::new("default")).await.unwrap();
             (plane, Store::open(database).await.unwrap())
         };
         let (plane, store) = runtime.block_on(open);
@@ -57,7 +58,11 @@ impl Observer {
 
     /// Waits until this holds of the audit, and of the accounts.
     #[track_caller]
-    fn until(&self, what: &str, holds: impl Fn(&ComplianceAuditStatus, &[ClientAccount]) -> bool) -> ComplianceAuditStatus {
+    fn until(
+        &self,
+        what: &str,
+        holds: impl Fn(&ComplianceAuditStatus, &[ClientAccount]) -> bool,
+    ) -> ComplianceAuditStatus {
         let looking = async {
             let client = self.plane.client("default");
             let audits: Api<ComplianceAudit> = Api::default_namespaced(client.clone());
@@ -72,7 +77,8 @@ impl Observer {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         };
-        let waited = self.runtime.block_on(async { tokio::time::timeout(Duration::from_mins(3), looking).await });
+        let waited =
+            self.runtime.block_on(async { tokio::time::timeout(Duration::from_mins(3), looking).await });
         waited.unwrap_or_else(|_| panic!("{what}"))
     }
 

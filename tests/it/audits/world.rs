@@ -15,7 +15,8 @@ use tagwarden_api::policy::TaggingPolicy;
 use tagwarden_api::report::ComplianceReport;
 use tagwarden_apiserver::{ControlPlane, Location, Options};
 use tagwarden_app::ports::{
-    Access, AccountTarget, Identity, Inventory, ListError, Onboarding, PageSender, Refused, Session, Traffic, Visit,
+    Access, AccountTarget, Identity, Inventory, ListError, Onboarding, PageSender, Refused, Session, Traffic,
+    Visit,
 };
 use tagwarden_core::account::AccountId;
 use tagwarden_core::coverage::{CellState, Gap};
