@@ -101,7 +101,7 @@ impl Site {
     }
 }
 
-/// A ClientAccount.
+/// An account.
 fn account(name: &str) -> Value {
     json!({
         "apiVersion": "tagwarden.io/v1alpha1",
