@@ -12,7 +12,7 @@ CARGO_DENY := $(CACHE)/tools/cargo-deny-0.20.2/bin/cargo-deny
 help: ## What there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
 
-demo: ## Scan a simulated estate of two accounts, and print what breaks the policy
+demo: ## A controller at work on a simulated estate (KEEP=1 to stay and look around, PART=scan for one scan)
 	@hack/demo.sh
 
 test: check unit ## Everything that has to hold before a change lands

@@ -65,6 +65,10 @@ pub enum Command {
     Get(Get),
     /// Print a kubeconfig for the API that `run --api-listen` serves.
     Kubeconfig(Kubeconfig),
+    /// Print the role that lets Tagwarden look at an account, as a CloudFormation template.
+    ///
+    /// Its owner deploys it. It can be assumed by Tagwarden alone, and only reads.
+    ClientRole(Box<ClientRole>),
     /// Make a token for the API that `run --api-listen` serves, and print the line that makes it known there.
     Token(Token),
     /// Print the custom resource definitions, to be applied to a cluster.
@@ -256,6 +260,29 @@ pub struct Get {
 }
 
 #[derive(Debug, Args)]
+pub struct ClientRole {
+    /// The `ClientAccount` whose role it is, with the external id that was generated for it. Asks the control plane.
+    pub account: Option<String>,
+    /// The namespace of the `ClientAccount`.
+    #[arg(long, short, value_name = "NAME", requires = "account")]
+    pub namespace: Option<String>,
+    /// What the role asks for: nobody else may use the same.
+    #[arg(long, value_name = "ID", conflicts_with = "account")]
+    pub external_id: Option<String>,
+    /// Let the role ask for no external id. Only for roles of your own organisation.
+    #[arg(long, conflicts_with_all = ["account", "external_id"])]
+    pub no_external_id: bool,
+    /// Who may assume the role: the ARN of the role or user that Tagwarden runs with. Without it, who you are.
+    #[arg(long, value_name = "ARN", conflicts_with = "account")]
+    pub principal: Option<String>,
+    /// The name of the role.
+    #[arg(long, value_name = "NAME", default_value = tagwarden_core::onboarding::ROLE_NAME, conflicts_with = "account")]
+    pub name: String,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
 pub struct Kubeconfig {
     /// The URL of the API, for example https://tagwarden.example.com:6443.
     #[arg(long, value_name = "URL")]
@@ -274,6 +301,7 @@ pub struct Kubeconfig {
 #[derive(Debug, Args)]
 pub struct Token {
     /// Who holds the token: the name in the log, and in the objects they change.
+    #[arg(value_parser = user)]
     pub user: String,
     /// What they may do.
     #[arg(long, value_enum)]
@@ -360,6 +388,14 @@ pub enum TypesFormat {
     Table,
     /// The reference page.
     Markdown,
+}
+
+fn user(text: &str) -> Result<String, String> {
+    let plain = |symbol: char| symbol != ':' && !symbol.is_whitespace() && !symbol.is_control();
+    if (1..=253).contains(&text.len()) && text.chars().all(plain) {
+        return Ok(text.to_owned());
+    }
+    Err("expected a name of at most 253 characters, without spaces and colons".into())
 }
 
 fn score(text: &str) -> Result<f64, String> {

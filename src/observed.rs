@@ -55,10 +55,8 @@ impl Observed {
 impl probes::Observed for Observed {
     fn readiness(&self) -> Vec<(&'static str, Result<(), String>)> {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let controllers = match self.frame.is_ready() {
-            true => Ok(()),
-            false => Err("the objects are not all known yet".to_owned()),
-        };
+        let controllers =
+            if self.frame.is_ready() { Ok(()) } else { Err("the objects are not all known yet".to_owned()) };
         vec![("control plane", self.plane.ready()), ("store", store), ("controllers", controllers)]
     }
 

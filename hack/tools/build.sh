@@ -24,7 +24,7 @@ arguments() {
 digest() { cat "$1/go.mod" "$1/go.sum" build.sh | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16; }
 
 build() {
-  local name=$1 home=$2 temporary
+  local name=$1 home=$2 temporary argument arguments=()
   if ! command -v go >/dev/null; then
     echo "\`go\` is not in PATH. It builds $name (pinned in hack/tools/$name) for the tests: install Go 1.26 or newer" >&2
     return 1
@@ -32,7 +32,7 @@ build() {
   temporary=$(mktemp -d "$cache/.$name.XXXXXX")
   # shellcheck disable=SC2064 # the directory of now
   trap "rm -rf '$temporary'" EXIT
-  mapfile -t arguments < <(arguments "$name")
+  while IFS= read -r argument; do arguments+=("$argument"); done < <(arguments "$name")
   echo "building $name into $home (some minutes, once) …" >&2
   (cd "$name" && go build -mod=readonly -trimpath -o "$temporary/" "${arguments[@]}")
   mv "$temporary" "$home"

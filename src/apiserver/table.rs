@@ -74,7 +74,7 @@ fn one_form(clause: &str) -> Option<Form> {
 pub fn table<'a>(
     kind: &Kind,
     objects: impl IntoIterator<Item = &'a Value>,
-    list_meta: Value,
+    list_meta: &Value,
     include: Include,
     headings: bool,
     now: Timestamp,

@@ -15,7 +15,7 @@ fn now() -> Timestamp {
 fn printed(group: &str, version: &str, plural: &str, object: &Value) -> Vec<(String, Value)> {
     let kinds = kinds();
     let kind = kinds.get(group, version, plural).unwrap();
-    let table = table(kind, [object], json!({}), Include::None, true, now());
+    let table = table(kind, [object], &json!({}), Include::None, true, now());
     let names = table["columnDefinitions"].as_array().unwrap().iter();
     let names = names.map(|column| column["name"].as_str().unwrap().to_owned());
     let cells = table["rows"][0]["cells"].as_array().unwrap();
@@ -155,7 +155,7 @@ fn rows_carry_what_was_asked_for() {
     let kinds = kinds();
     let kind = kinds.get("", "v1", "configmaps").unwrap();
     let object = json!({"kind": "ConfigMap", "metadata": {"name": "x"}, "data": {"a": "b"}});
-    let rows = |include| table(kind, [&object], json!({"resourceVersion": "7"}), include, false, now());
+    let rows = |include| table(kind, [&object], &json!({"resourceVersion": "7"}), include, false, now());
     assert_eq!(rows(Include::None)["rows"][0]["object"], Value::Null);
     assert_eq!(rows(Include::Object)["rows"][0]["object"], object);
     let table = rows(Include::Metadata);
@@ -163,7 +163,7 @@ fn rows_carry_what_was_asked_for() {
     assert_eq!(table["rows"][0]["object"].get("data"), None);
     assert_eq!(
         (&table["columnDefinitions"], &table["metadata"]["resourceVersion"]),
-        (&json!([]), &json!("7"))
+        (&Value::Null, &json!("7"))
     );
     assert_eq!(Include::parse(Some("Everything")).unwrap_err().code, 400);
 }

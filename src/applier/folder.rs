@@ -1,7 +1,7 @@
 //! What is in the manifest directory right now, read whole and within bounds.
 //!
 //! Contents are compared, not times: an editor that writes a file anew, a rename over it and the symbolic links of a
-//! mounted ConfigMap all look the same here, and a file that was touched looks like nothing at all.
+//! mounted `ConfigMap` all look the same here, and a file that was touched looks like nothing at all.
 
 use std::collections::BTreeMap;
 use std::fs::File;

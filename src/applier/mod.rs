@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use folder::{Folder, FolderError};
-use wanted::{Problem, Wanted, wanted};
+use wanted::{Object, Problem, Wanted, wanted};
 use write::Writer;
 
 /// How often the directory is looked at.
@@ -42,6 +42,8 @@ pub struct Manifests {
     pub namespace: String,
     /// Whether objects that are gone from the directory are deleted.
     pub prune: bool,
+    /// The namespaces that are looked after; none means all.
+    pub watched: Vec<String>,
 }
 
 /// Applies until it is cancelled. Failures are logged, told as events, and tried again. `once` is cancelled when it was
@@ -139,6 +141,7 @@ impl Applier {
     async fn apply(&mut self, wanted: Wanted, empty: bool) {
         let mut problems: BTreeSet<Problem> = wanted.problems.into_iter().collect();
         let sound = problems.is_empty();
+        problems.extend(wanted.objects.iter().filter_map(|object| self.unwatched(object)));
         let mut counts = write::Counts::default();
         let mut failed = false;
         for object in &wanted.objects {
@@ -175,6 +178,20 @@ impl Applier {
             let wait = self.retry.map_or(RETRY_FIRST, |(_, wait)| (wait * 2).min(RETRY_LAST));
             (Instant::now() + wait, wait)
         });
+    }
+
+    /// An object that is applied and that nobody will act upon.
+    fn unwatched(&self, object: &Object) -> Option<Problem> {
+        let (identity, watched) = (&object.identity, &self.manifests.watched);
+        let ignored =
+            !identity.namespace.is_empty() && !watched.is_empty() && !watched.contains(&identity.namespace);
+        ignored.then(|| Problem {
+            about: Some(identity.clone()),
+            text: format!(
+                "{}: {identity} is in a namespace that --watch-namespaces leaves out",
+                object.place
+            ),
+        })
     }
 
     /// Tells each problem once, and that it is over.

@@ -1,5 +1,6 @@
 //! The commands: each reads its input, calls a use case, and renders what comes back.
 
+mod client_role;
 mod config;
 mod crds;
 mod get;
@@ -48,6 +49,9 @@ pub enum Failure {
     /// The settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// The role of an account.
+    #[error(transparent)]
+    Role(#[from] client_role::RoleError),
     /// The control plane of the controller.
     #[error(transparent)]
     Plane(#[from] PlaneError),
@@ -112,6 +116,7 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
+        Command::ClientRole(flags) => runtime()?.block_on(client_role::run(&flags, registry?)),
         Command::Token(flags) => token::run(&flags),
         Command::Docs { page } => docs(page),
     }

@@ -95,6 +95,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
             directory: directory.clone(),
             namespace: settings.namespace.as_str().to_owned(),
             prune: settings.manifests_prune,
+            watched: settings.watch_namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
         };
         tasks.push(tokio::spawn(applier::run(client.clone(), manifests, applied.clone(), stop.clone())));
     } else {
@@ -174,6 +175,7 @@ fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
     let scope = if namespaces.is_empty() { Scope::All } else { Scope::Namespaces(namespaces) };
     tagwarden_operator::Settings {
         allow_external_id_secret_ref: settings.allow_external_id_secret_ref,
+        principal_arn: settings.principal_arn.as_ref().map(|arn| arn.as_str().to_owned()),
         silence: Duration::from_secs(settings.region_timeout.get().into()),
         ..tagwarden_operator::Settings::new(scope, identity())
     }

@@ -8,7 +8,6 @@ use sha2::{Digest, Sha256};
 
 use super::Failure;
 use crate::cli::Token;
-use crate::render::table::printable;
 
 /// Makes a token, and prints the line that lets its holder in.
 pub(super) fn run(flags: &Token) -> Result<u8, Failure> {
@@ -17,7 +16,7 @@ pub(super) fn run(flags: &Token) -> Result<u8, Failure> {
         [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.simple().to_string()).concat();
     create(&flags.out)?.write_all(token.as_bytes())?;
     let digest = Sha256::digest(&token).iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    writeln!(io::stdout().lock(), "sha256:{digest}:{}:{}", printable(&flags.user), flags.role.word())?;
+    writeln!(io::stdout().lock(), "sha256:{digest}:{}:{}", flags.user, flags.role.word())?;
     Ok(0)
 }
 

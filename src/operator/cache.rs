@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::pin::pin;
-use std::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::StreamExt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -27,6 +27,9 @@ pub struct Cache<K> {
 #[derive(Debug)]
 struct Inner<K> {
     objects: RwLock<BTreeMap<Key, Arc<K>>>,
+    /// What objects were before writes of our own that the watch has not told of yet. Only the watch tells of
+    /// changes, so that each is told once.
+    untold: Mutex<BTreeMap<Key, Option<Arc<K>>>>,
     /// How many watches have not listed everything yet.
     behind: watch::Sender<usize>,
 }
@@ -78,7 +81,13 @@ impl<K> Clone for Cache<K> {
 impl<K> Cache<K> {
     /// An empty cache that as many watches will fill; it is complete when all of them have listed everything.
     pub fn new(watches: usize) -> Self {
-        Self { inner: Arc::new(Inner { objects: RwLock::default(), behind: watch::Sender::new(watches) }) }
+        Self {
+            inner: Arc::new(Inner {
+                objects: RwLock::default(),
+                untold: Mutex::default(),
+                behind: watch::Sender::new(watches),
+            }),
+        }
     }
 
     /// The object of this key.
@@ -136,7 +145,12 @@ impl<K> Cache<K> {
 
     fn remove(&self, key: Key) -> Option<Change<K>> {
         let old = self.write().remove(&key)?;
-        Some(Change { key, old: Some(old), new: None })
+        let old = self.untold().remove(&key).unwrap_or(Some(old));
+        Some(Change { key, old, new: None })
+    }
+
+    fn untold(&self) -> MutexGuard<'_, BTreeMap<Key, Option<Arc<K>>>> {
+        self.inner.untold.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -144,7 +158,22 @@ impl<K: Resource> Cache<K> {
     /// Takes over an object as the API server answered it to a write of our own, so that the next look does not
     /// see what was before.
     pub fn observe(&self, object: K) {
-        self.put(object, false);
+        if let Some(change) = self.put(object, false) {
+            self.untold().entry(change.key).or_insert(change.old);
+        }
+    }
+
+    /// Takes what the watch says. A write of our own that comes back is a change like any other: others may depend
+    /// on the object.
+    fn hear(&self, object: K, anyway: bool) -> Option<Change<K>> {
+        let (key, version) = (Key::of(&object), object.meta().resource_version.clone());
+        if let Some(change) = self.put(object, anyway) {
+            let old = self.untold().remove(&key).unwrap_or(change.old);
+            return Some(Change { key, old, new: change.new });
+        }
+        let new = self.get(&key).filter(|known| known.meta().resource_version == version)?;
+        let old = self.untold().remove(&key)?;
+        Some(Change { key, old, new: Some(new) })
     }
 
     /// Puts an object in, unless a newer version of it is there; `anyway` after a new list, which is always right.
@@ -231,7 +260,7 @@ fn take<K: Resource>(
     malformed: &impl Fn(Key, &InvalidObject),
 ) -> Option<Change<K>> {
     match object.0 {
-        Ok(object) => cache.put(object, anyway),
+        Ok(object) => cache.hear(object, anyway),
         Err(invalid) => {
             let key = Key::new(
                 invalid.metadata.namespace.as_deref().unwrap_or_default(),
@@ -275,6 +304,22 @@ mod tests {
         assert!(cache.put(object("a", "x", "100"), false).is_some(), "compared as numbers, not as texts");
         assert!(cache.put(object("a", "x", "5"), true).is_some());
         assert_eq!(version(&cache).as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn a_write_of_our_own_is_told_once_it_comes_back() {
+        let cache = Cache::new(0);
+        assert!(cache.hear(object("a", "x", "1"), false).is_some());
+        cache.observe(object("a", "x", "2"));
+        cache.observe(object("a", "x", "3"));
+        assert!(cache.hear(object("a", "x", "2"), false).is_none(), "that is past already");
+        let change = cache.hear(object("a", "x", "3"), false).unwrap();
+        assert_eq!(change.old.unwrap().metadata.resource_version.as_deref(), Some("1"));
+        assert!(cache.hear(object("a", "x", "3"), false).is_none(), "once");
+        cache.observe(object("a", "x", "4"));
+        let change = cache.hear(object("a", "x", "5"), false).unwrap();
+        assert_eq!(change.old.unwrap().metadata.resource_version.as_deref(), Some("3"));
+        assert!(cache.hear(object("a", "x", "5"), false).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use super::Surroundings;
 use super::resolve::Resolver;
-use super::value::{Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
+use super::value::{Arn, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -155,6 +155,9 @@ settings! {
         /// Let a `ClientAccount` take its external id from a Secret of its namespace. Whoever may write those could
         /// then choose the id of somebody else, so it is off.
         allow_external_id_secret_ref: bool = Default::Text("false");
+        /// The role or user that trust policies name as the one who may look at accounts. Found out from AWS unless given;
+        /// a role with a path has to be given.
+        principal_arn: Option<Arn>, "ARN" = Default::Nothing;
         /// Give up on a listing that brings nothing for this many seconds.
         region_timeout: Bounded<10, 300>, "SECONDS" = Default::Text("60");
         /// Forget runs older than this many days.

@@ -60,6 +60,10 @@ pub struct StoreUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace(String);
 
+/// An Amazon Resource Name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arn(String);
+
 /// What is logged: a level, or levels by target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLevel(String);
@@ -95,6 +99,13 @@ impl std::fmt::Debug for StoreUrl {
 
 impl Namespace {
     /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Arn {
+    /// The ARN itself.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -218,6 +229,23 @@ fn label(text: &str) -> bool {
         && bytes.last().copied().is_some_and(plain)
 }
 
+impl Value for Arn {
+    const PLACEHOLDER: &'static str = "ARN";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits =
+            text.starts_with("arn:") && text.split(':').count() >= 6 && !text.contains(char::is_whitespace);
+        if fits && text.len() <= 2048 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err("expected an ARN, for example arn:aws:iam::111122223333:role/tagwarden".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
 impl Value for LogLevel {
     const PLACEHOLDER: &'static str = "LEVEL";
 
@@ -334,6 +362,7 @@ mod tests {
         same::<Vec<Namespace>>(&["a", "a,b-1"]);
         same::<Option<Namespace>>(&["team-1"]);
         same::<Bounded<10, 300>>(&["10", "300"]);
+        same::<Arn>(&["arn:aws:iam::111122223333:role/path/tagwarden"]);
         same::<LogLevel>(&["info", "warn,tagwarden_aws=debug"]);
     }
 
@@ -349,6 +378,7 @@ mod tests {
         refused::<SocketAddr>(&["", "8081", ":8081", "127.0.0.1", "example.com:80"]);
         refused::<Namespace>(&["", "-a", "a-", "A", "a.b", &"a".repeat(64)]);
         refused::<Bounded<10, 300>>(&["", "9", "301", "-1", "1.5", "99999999999"]);
+        refused::<Arn>(&["", "tagwarden", "arn:aws:iam", "arn:aws:iam::1:role/a b"]);
         refused::<LogLevel>(&["", "loud", "tagwarden=loud"]);
         refused::<Vec<Namespace>>(&["a,B"]);
     }

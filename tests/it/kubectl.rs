@@ -37,6 +37,12 @@ spec:
   accounts: {all: true}
 "#;
 
+/// Commands that may print something else, and why users can live with it.
+const ALLOWED: [(&str, &str); 2] = [
+    ("explain tagacct", "the words about what every object has are our own"),
+    ("explain tagreport --recursive", "managedFields and selfLink are not kept"),
+];
+
 /// What a command printed, without what differs from run to run.
 #[derive(Debug, PartialEq)]
 struct Printed {
@@ -127,6 +133,8 @@ impl Shell {
     fn plain(&self, text: &str) -> String {
         let directory = self.directory.path().display().to_string();
         let text = text.replace(&self.site.namespace, "<namespace>").replace(&directory, "<directory>");
+        // What the embedded plane does not offer.
+        let text = text.replace(", application/apply-patch+yaml", "");
         text.lines().map(plain_line).collect::<Vec<_>>().join("\n")
     }
 
@@ -141,6 +149,12 @@ fn path_of_tools() -> std::ffi::OsString {
 }
 
 fn plain_line(line: &str) -> String {
+    // The whole object, quoted, or the beginning of it.
+    if let (Some((before, _)), Some((_, after))) =
+        (line.split_once("patch: Invalid value: "), line.rsplit_once("strict decoding error: "))
+    {
+        return format!("{before}patch: Invalid value: <object>: strict decoding error: {after}");
+    }
     for (field, shown) in [
         ("uid: ", "<uid>"),
         ("resourceVersion: ", "<version>"),
@@ -332,7 +346,12 @@ async fn kubectl_prints_the_same_on_both_planes() {
         },);
     let mut differences = Vec::new();
     for ((command, embedded), (_, real)) in embedded.iter().zip(&real) {
-        if embedded != real {
+        let allowed = ALLOWED.iter().any(|(allowed, _)| allowed == command);
+        assert!(
+            !allowed || embedded != real,
+            "`{command}` prints the same by now: it need not be allowed to differ"
+        );
+        if !allowed && embedded != real {
             differences.push(format!("$ kubectl {command}\nreal:     {real:#?}\nembedded: {embedded:#?}"));
         }
     }

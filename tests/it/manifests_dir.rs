@@ -74,8 +74,9 @@ fn objects_without_a_namespace_get_the_one_of_the_settings_and_missing_ones_are_
     let elsewhere = policy("other", "Owner").replace("{name: other}", "{name: other, namespace: team-b}");
     let setup =
         Setup::new().file("manifests/a.yaml", &policy("corp", "Owner")).file("manifests/b.yaml", &elsewhere);
-    let controller = setup.args(["--namespace", "finops"]).with_manifests();
+    let controller = setup.args(["--namespace", "finops", "--watch-namespaces", "finops"]).with_manifests();
     applied(&controller, 0);
+    controller.logs(&["TaggingPolicy team-b/other is in a namespace that --watch-namespaces leaves out"]);
     let stopped = controller.stop();
     assert_eq!(stopped.names(POLICIES), ["finops/corp", "team-b/other"]);
     assert_eq!(stopped.names("/api/v1/namespaces"), ["default", "finops", "team-b"]);

@@ -103,11 +103,15 @@ fn two_processes_do_not_share_a_file() {
     drop(controller);
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
 /// Tokens of three people, and the file that knows them: `viewer`, `editor` and `boss`.
 fn tokens() -> String {
     let digest = |token: &str| -> String {
         use sha2::Digest;
-        sha2::Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&sha2::Sha256::digest(token))
     };
     [("viewer", "view"), ("editor", "edit"), ("boss", "admin")]
         .map(|(user, role)| format!("sha256:{}:{user}:{role}\n", digest(&format!("{user}-token"))))
@@ -279,4 +283,49 @@ fn a_database_that_is_away_is_waited_for_and_nothing_is_lost() {
     let stopped = controller.stop();
     assert_eq!(stopped.status, Some(0), "{:#?}", stopped.log);
     assert!(stopped.log.iter().all(|line| !line.contains("password")), "{:#?}", stopped.log);
+}
+
+#[test]
+fn the_role_for_an_account_is_printed_for_its_owner() {
+    let principal = ["--principal", "arn:aws:iam::111122223333:role/tagwarden"];
+    let role =
+        |arguments: &[&str]| Program::alone().args(["client-role"]).args(principal).args(arguments).run();
+    let ended = role(&["--external-id", "an-id-of-ours"]);
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let template: Value = serde_saphyr::from_str(&ended.stdout.replace("!GetAtt ", "")).unwrap();
+    let properties = &template["Resources"]["ReaderRole"]["Properties"];
+    let assume = &properties["AssumeRolePolicyDocument"]["Statement"][0];
+    assert_eq!(assume["Principal"]["AWS"], principal[1]);
+    assert_eq!(assume["Condition"]["StringEquals"]["sts:ExternalId"], "an-id-of-ours");
+    assert_eq!(properties["RoleName"], "tagwarden-reader");
+    assert!(!role(&["--no-external-id"]).stdout.contains("sts:ExternalId"));
+    for (arguments, expected) in [
+        (&[][..], "give --external-id"),
+        (&["--external-id", "x"], "--external-id: expected 2 to 1224"),
+        (&["--external-id", "an-id", "--name", "a b"], "--name: `a b` is no name of a role"),
+    ] {
+        let ended = role(arguments);
+        assert_eq!(ended.status, Some(2), "{arguments:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_token_is_made_once_and_only_its_digest_is_printed() {
+    use sha2::Digest;
+    use std::os::unix::fs::PermissionsExt;
+    let program = Program::alone();
+    let file = program.directory().join("ada.token");
+    let mut program = program.args(["token", "ada", "--role", "edit", "--out", "ada.token"]);
+    let ended = program.run();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    let token = std::fs::read_to_string(&file).unwrap();
+    assert!(token.len() >= 64 && !ended.stdout.contains(&token));
+    let digest = hex(&sha2::Sha256::digest(&token));
+    assert_eq!(ended.stdout, format!("sha256:{digest}:ada:edit\n"));
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let again = program.run();
+    assert_eq!(again.status, Some(2));
+    assert!(again.stderr.contains("`ada.token` cannot be created"), "{}", again.stderr);
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), token);
 }

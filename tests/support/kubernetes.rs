@@ -295,10 +295,7 @@ fn up(
 ) -> Result<Guarded, KubernetesError> {
     // Nothing of theirs is worth a slow end.
     let mut server = Guarded::spawn(command, "KILL", own).map_err(at(program))?;
-    let up = wait_for(START_WITHIN, || match server.ended() {
-        true => Some(false),
-        false => answers().then_some(true),
-    });
+    let up = wait_for(START_WITHIN, || if server.ended() { Some(false) } else { answers().then_some(true) });
     if up == Some(true) { Ok(server) } else { Err(KubernetesError::NotUp { program, log: tail(own) }) }
 }
 

@@ -275,7 +275,7 @@ fn render(call: &Call, form: Form, found: Found) -> Answer {
         Form::Table => {
             let include = Include::parse(call.params.include_object.as_deref())?;
             let values = found.values.unwrap_or_default();
-            table::table(kind, &values, meta, include, true, Timestamp::now()).to_string()
+            table::table(kind, &values, &meta, include, true, Timestamp::now()).to_string()
         }
     };
     Ok(json_text(text))

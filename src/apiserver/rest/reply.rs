@@ -34,7 +34,7 @@ fn shape(call: &Call, form: Form, value: &Value) -> Result<String, ApiError> {
         Form::Table => {
             let meta = json!({ "resourceVersion": value.pointer("/metadata/resourceVersion") });
             let include = Include::parse(call.params.include_object.as_deref())?;
-            table::table(call.kind(), std::slice::from_ref(value), meta, include, true, Timestamp::now())
+            table::table(call.kind(), std::slice::from_ref(value), &meta, include, true, Timestamp::now())
                 .to_string()
         }
     })

@@ -359,7 +359,7 @@ impl Watch {
                 let objects = std::slice::from_ref(object);
                 line(
                     word,
-                    &table::table(self.kind(), objects, meta, self.include, headings, Timestamp::now()),
+                    &table::table(self.kind(), objects, &meta, self.include, headings, Timestamp::now()),
                 )
             }
         };

@@ -202,10 +202,15 @@ impl Store {
         error
     }
 
-    /// Waits for what is under way and closes all connections.
+    /// Waits for what is under way, but not for a database that is silent, and closes all connections.
     pub(crate) async fn close(&self) {
-        self.0.readers.close().await;
-        self.0.writer.close().await;
+        let closing = async {
+            self.0.readers.close().await;
+            self.0.writer.close().await;
+        };
+        if tokio::time::timeout(KNOCK, closing).await.is_err() {
+            tracing::debug!("connections to the database were left to end by themselves");
+        }
     }
 }
 

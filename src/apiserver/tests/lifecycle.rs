@@ -166,16 +166,16 @@ async fn events_have_two_faces_and_make_room() {
         (&seen["object"]["apiVersion"], &seen["object"]["note"]),
         (&json!("events.k8s.io/v1"), &json!("m"))
     );
-    let (_, core) = get(&bed.client, &format!("{EVENTS}?fieldSelector=involvedObject.name=a")).await;
-    let items = core["items"].as_array().unwrap();
+    let (_, old_face) = get(&bed.client, &format!("{EVENTS}?fieldSelector=involvedObject.name=a")).await;
+    let items = old_face["items"].as_array().unwrap();
     assert!(items.len() <= 300 && items.len() >= 100, "{}", items.len());
     assert_eq!(items.last().unwrap()["metadata"]["name"], "e300", "the newest stay");
     let (_, list) = get(&bed.client, face).await;
     assert_eq!(list["items"][0]["regarding"], items[0]["involvedObject"]);
     let name = items[0]["metadata"]["name"].as_str().unwrap();
     let series = json!({ "series": { "count": 2, "lastObservedTime": "2026-01-01T00:00:00.000000Z" } });
-    let (code, patched) = ask(&bed.client, "PATCH", &format!("{face}/{name}"), &series).await;
-    assert_eq!((code, &patched["series"]["count"]), (200, &json!(2)), "{patched}");
+    let (code, changed) = ask(&bed.client, "PATCH", &format!("{face}/{name}"), &series).await;
+    assert_eq!((code, &changed["series"]["count"]), (200, &json!(2)), "{changed}");
     assert_eq!(get(&bed.client, &format!("{EVENTS}/{name}")).await.1["series"]["count"], 2);
     crate::compaction::expire_events(&bed.plane.api, i64::MAX).await.unwrap();
     assert_eq!(get(&bed.client, EVENTS).await.1["items"], json!([]));

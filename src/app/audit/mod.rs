@@ -184,7 +184,7 @@ fn ending(outcome: &RunOutcome, timed_out: Option<Duration>) -> Ending {
 
 async fn exceeded(mut progress: watch::Receiver<AuditProgress>, most: u64) {
     if progress.wait_for(|now| now.resources > most).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

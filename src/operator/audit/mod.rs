@@ -134,42 +134,17 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         };
         let before = audit.status.clone().unwrap_or_default();
         if !work.ended.is_empty() || before.observed_generation != audit.metadata.generation {
-            let status = self.status(audit, valid, &before, &work, now);
+            let status = work.status(audit, valid, &before, now);
             match self.publish(audit, valid, &status, &mut work.ended).await {
                 Ok(()) => {}
                 Err(Undone::Objects(error)) => return Err(error),
                 Err(Undone::Runs(error)) => return self.without_store(audit, valid, &error).await,
             }
         }
-        let status = self.status(audit, valid, &before, &work, now);
+        let status = work.status(audit, valid, &before, now);
         self.write(audit, &status).await?;
         self.tell_ended(audit, &work.ended).await;
         Ok(Next::After(until(now, work.plan.wake)))
-    }
-
-    fn status(
-        &self,
-        audit: &ComplianceAudit,
-        valid: &Valid,
-        before: &ComplianceAuditStatus,
-        work: &Work,
-        now: Timestamp,
-    ) -> ComplianceAuditStatus {
-        status::status(&View {
-            now,
-            generation: generation(audit),
-            before,
-            suspended: audit.spec.suspend,
-            compliant_when: valid.compliant_when.as_ref(),
-            obstacle: obstacle(audit, &work.facts),
-            accounts: work.facts.in_numbers(),
-            runs: &work.facts.runs,
-            underway: work.underway.as_ref(),
-            ended: &work.ended,
-            token: work.plan.token.clone(),
-            slot: work.plan.slot,
-            next_due: work.plan.next_due,
-        })
     }
 
     /// The store does not work: the status says so, and everything else in it stays.
@@ -246,6 +221,33 @@ struct Work {
     plan: Plan,
     ended: Vec<Published>,
     underway: Option<Underway>,
+}
+
+impl Work {
+    /// What the status should say.
+    fn status(
+        &self,
+        audit: &ComplianceAudit,
+        valid: &Valid,
+        before: &ComplianceAuditStatus,
+        now: Timestamp,
+    ) -> ComplianceAuditStatus {
+        status::status(&View {
+            now,
+            generation: generation(audit),
+            before,
+            suspended: audit.spec.suspend,
+            compliant_when: valid.compliant_when.as_ref(),
+            obstacle: obstacle(audit, &self.facts),
+            accounts: self.facts.in_numbers(),
+            runs: &self.facts.runs,
+            underway: self.underway.as_ref(),
+            ended: &self.ended,
+            token: self.plan.token.clone(),
+            slot: self.plan.slot,
+            next_due: self.plan.next_due,
+        })
+    }
 }
 
 impl<I: Inventory, R: Runs> Reconciler for AuditReconciler<I, R> {

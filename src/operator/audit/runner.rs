@@ -197,7 +197,7 @@ impl Presence {
             self.runner.queue.add(&self.key);
             tokio::time::sleep(TELL_EVERY).await;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn ended<T: std::fmt::Debug>(&self, ended: Result<T, RunsError>) {

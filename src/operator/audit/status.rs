@@ -1,7 +1,6 @@
 //! What the status of an audit says.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use tagwarden_api::audit::{
     AccountsStatus, ComplianceAuditStatus, CompliantWhen, FailingAccount, HistoryLine, PolicyUsed, ReportRef,
     RunPhase, RunResult, RunStatus, TagCount, Trigger as ShownTrigger,
@@ -297,57 +296,77 @@ fn ready(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
         Some(Obstacle::NoAccounts(message)) => {
             return Finding::new(READY, false, reason::NO_ACCOUNTS, message.clone());
         }
-        Some(Obstacle::Store(_)) => kept(&view.before.conditions),
-        None => by_last_run(view, status),
+        Some(Obstacle::Store(_)) | None => by_last_run(view, status),
     };
     if view.suspended {
-        let message = format!("suspended: no further run starts; before: {}", finding.message);
+        let message = format!("{SUSPENDED}{}", finding.message);
         return Finding { reason: reason::SUSPENDED, message, ..finding };
     }
     finding
 }
 
-/// As it was; the reason has to be one that is known.
-fn kept(before: &[Condition]) -> Finding {
-    let Some(ready) = find(before, READY) else {
-        return Finding::new(READY, Answer::Unknown, reason::NO_RUN_YET, "no run has ended yet");
-    };
-    let answer = match ready.status.as_str() {
-        "True" => Answer::True,
-        "False" => Answer::False,
-        _ => Answer::Unknown,
-    };
-    let known = tagwarden_api::condition::REASONS.iter().find(|known| known.name == ready.reason);
-    Finding::new(READY, answer, known.map_or(reason::SUCCEEDED, |known| known.name), ready.message.clone())
+/// Begins the message of an audit that is suspended, before what it would say otherwise.
+const SUSPENDED: &str = "suspended, so no further run starts; ";
+
+/// The last run that found something out or failed to.
+struct LastRun<'a> {
+    id: &'a str,
+    succeeded: bool,
+    reason: Option<&'a str>,
+    cause: Option<&'a str>,
 }
 
 fn by_last_run(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
     let counted = |record: &&RunRecord| matches!(record.state, RunState::Succeeded | RunState::Failed);
-    let Some(last) = view.runs.iter().find(counted) else {
-        return match status.history.iter().find(|line| line.result != RunResult::Cancelled) {
-            // The store has forgotten it; the status has not.
-            Some(_) => kept(&view.before.conditions),
-            None => before_the_first(view, status),
+    if let Some(record) = view.runs.iter().find(counted) {
+        let last = LastRun {
+            id: &record.run_id,
+            succeeded: record.state == RunState::Succeeded,
+            reason: record.reason.as_deref(),
+            cause: record.cause.as_deref(),
         };
+        return says(&last, status);
+    }
+    // The store has forgotten it, or is away; the status has not.
+    let Some(line) = status.history.iter().find(|line| line.result != RunResult::Cancelled) else {
+        return before_the_first(view, status);
     };
-    if last.state == RunState::Failed {
-        let word = match last.reason.as_deref() {
+    let succeeded = line.result == RunResult::Succeeded;
+    let finding = says(&LastRun { id: &line.id, succeeded, reason: None, cause: None }, status);
+    match find(&view.before.conditions, READY) {
+        // Said with more detail before.
+        Some(before) if before.message.contains(&line.id) && before.status == finding.answer.as_str() => {
+            let message = before.message.strip_prefix(SUSPENDED).unwrap_or(&before.message).to_owned();
+            let known = tagwarden_api::condition::REASONS.iter().find(|known| known.name == before.reason);
+            let reason = known.map(|known| known.name).filter(|reason| *reason != reason::SUSPENDED);
+            Finding { message, reason: reason.unwrap_or(finding.reason), ..finding }
+        }
+        _ => finding,
+    }
+}
+
+fn says(last: &LastRun<'_>, status: &ComplianceAuditStatus) -> Finding {
+    if !last.succeeded {
+        let word = match last.reason {
             Some(reason::NO_USABLE_ACCOUNT) => reason::NO_USABLE_ACCOUNT,
             Some(reason::TIMED_OUT) => reason::TIMED_OUT,
             Some(reason::TOO_MANY_RESOURCES) => reason::TOO_MANY_RESOURCES,
             _ => reason::FAILED,
         };
-        let cause = last.cause.as_deref().unwrap_or("it failed");
-        return Finding::new(READY, false, word, format!("run {}: {cause}", last.run_id));
+        let cause = last.cause.unwrap_or("it failed");
+        return Finding::new(READY, false, word, format!("run {}: {cause}", last.id));
     }
-    let Some(summary) = &status.summary else { return kept(&view.before.conditions) };
-    let mut message = format!("run {} judged {} resources", last.run_id, summary.resources);
+    let Some(summary) = &status.summary else {
+        return Finding::new(READY, true, reason::SUCCEEDED, format!("run {} succeeded", last.id));
+    };
+    let mut message = format!("run {} judged {} resources", last.id, summary.resources);
     if summary.complete {
         return Finding::new(READY, true, reason::SUCCEEDED, message);
     }
     message.push_str(&partial(summary, status.accounts.as_ref()));
-    if let Some(cause) = &last.cause {
-        message.push_str(&format!("; {cause}"));
+    if let Some(cause) = last.cause {
+        message.push_str("; ");
+        message.push_str(cause);
     }
     Finding::new(READY, true, reason::PARTIAL, message)
 }
@@ -379,6 +398,9 @@ fn before_the_first(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding 
         return Finding::new(READY, Answer::Unknown, reason::PROGRESSING, message);
     }
     let accounts = view.accounts;
+    if matches!(view.obstacle, Some(Obstacle::Store(_))) {
+        return Finding::new(READY, Answer::Unknown, reason::NO_RUN_YET, "no run has ended yet");
+    }
     if accounts.unobserved > 0 {
         let message =
             format!("{} of {} accounts are still to be verified", accounts.unobserved, accounts.found);

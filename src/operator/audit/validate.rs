@@ -62,10 +62,14 @@ pub(super) struct Invalid {
 /// The audit that the spec means, or the first thing that is wrong with it.
 pub(super) fn validate(spec: &ComplianceAuditSpec, registry: &Registry) -> Result<Valid, Invalid> {
     let schedule = match &spec.schedule {
-        Some(text) => Some(Schedule::parse(text, spec.time_zone.as_deref()).map_err(schedule_error)?),
+        Some(text) => {
+            Some(Schedule::parse(text, spec.time_zone.as_deref()).map_err(|error| schedule_error(&error))?)
+        }
         // A zone without a schedule has no effect; one that does not exist is a mistake all the same.
         None => match &spec.time_zone {
-            Some(zone) => Schedule::parse("@daily", Some(zone)).map(|_| None).map_err(schedule_error)?,
+            Some(zone) => {
+                Schedule::parse("@daily", Some(zone)).map(|_| None).map_err(|error| schedule_error(&error))?
+            }
             None => None,
         },
     };
@@ -105,8 +109,8 @@ impl Types {
     }
 }
 
-fn schedule_error(error: ScheduleError) -> Invalid {
-    let reason = match &error {
+fn schedule_error(error: &ScheduleError) -> Invalid {
+    let reason = match error {
         ScheduleError::UnknownZone { .. } => reason::INVALID_TIME_ZONE,
         _ => reason::INVALID_SCHEDULE,
     };

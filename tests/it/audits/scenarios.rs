@@ -162,7 +162,7 @@ on_every_server! {
         world.patch("orphan", json!({"spec": {"policyRef": {"name": "corp"}}})).await;
         world.status("orphan", ready).await;
 
-        world.audit("nobody", json!({"accounts": {"all": null, "selector": {"matchLabels": {"tier": "gold"}}}})).await;
+        world.audit("nobody", json!({"accounts": {"selector": {"matchLabels": {"tier": "gold"}}}})).await;
         let status = world.status("nobody", |status| !status.conditions.is_empty()).await;
         assert_eq!(says(&status, "Ready"), "False NoAccounts");
         assert!(condition(&status, "Ready").unwrap().message.contains("matches no ClientAccount"));

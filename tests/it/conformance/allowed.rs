@@ -12,6 +12,9 @@ use super::compare::Difference;
 pub struct Allowed {
     /// Why users can live with it, as a sentence.
     pub reason: String,
+    /// Whether it is about words for people only.
+    #[serde(default)]
+    pub words: bool,
     /// The probes it is about; `*` stands for any text.
     probes: Vec<String>,
     /// The places in the answer, as JSON pointers; `*` stands for any text.

@@ -45,11 +45,12 @@ impl fmt::Display for Difference {
 
 /// All places where they differ; only the code where that differs, as nothing else then fits either.
 pub fn differences(probe: &str, real: &Reply, found: &Reply) -> Vec<Difference> {
-    let json = |reply: &Reply| match real.code == found.code {
-        true => serde_json::to_value(reply).expect("a reply is JSON"),
-        false => {
-            json!({"code": format!("{} {}", reply.code, reply.body["reason"].as_str().unwrap_or_default())})
+    let json = |reply: &Reply| {
+        if real.code == found.code {
+            return serde_json::to_value(reply).expect("a reply is JSON");
         }
+        let reason = reply.body["reason"].as_str().unwrap_or_default();
+        json!({"code": format!("{} {reason}", reply.code)})
     };
     let mut all = Vec::new();
     walk("", Some(&json(real)), Some(&json(found)), &mut |at, real, found| {

@@ -1,6 +1,7 @@
 //! The API servers, and a place in each that a test has for itself.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tagwarden_apiserver::{ControlPlane, Location, Options};
 use tagwarden_testbed::kubernetes::kubectl_with;
 use tagwarden_testbed::{Kubernetes, Testbed};
 use tempfile::TempDir;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 const TOKEN: &str = "token-of-an-admin";
@@ -56,6 +57,8 @@ enum Server {
     /// With the directory of its token file and its kubeconfig.
     EmbeddedHttp(ControlPlane, Arc<TempDir>),
     Real(&'static Kubernetes),
+    /// A real one that no other test uses.
+    Own(Arc<Kubernetes>),
 }
 
 impl Site {
@@ -75,6 +78,27 @@ impl Site {
         };
         let site = Self { target, client, namespace: String::new(), server };
         site.beside().await
+    }
+
+    /// A fresh namespace on a real server that no other test uses, so that it may be restarted.
+    pub async fn on_its_own() -> Self {
+        let started = tokio::task::spawn_blocking(Kubernetes::start).await.expect("a thread");
+        let server = Arc::new(started.expect("a server"));
+        let client = real_client(&server).await;
+        let site =
+            Self { target: Target::Real, client, namespace: String::new(), server: Server::Own(server) };
+        site.beside().await
+    }
+
+    /// Has the API server of its own forget its history, and kills and starts it.
+    ///
+    /// # Panics
+    /// For servers that others use, too.
+    pub async fn restart_compacted(&self) {
+        let Server::Own(server) = &self.server else { panic!("others use this server, too") };
+        let server = Arc::clone(server);
+        let restarted = tokio::task::spawn_blocking(move || server.compact().and_then(|()| server.restart()));
+        restarted.await.expect("a thread").expect("a restart");
     }
 
     /// Another fresh namespace on the same server.
@@ -97,6 +121,7 @@ impl Site {
             Server::Embedded(plane) | Server::EmbeddedHttp(plane, _) => {
                 plane.compact().await.expect("compacted")
             }
+            Server::Own(server) => server.compact().expect("compacted"),
             Server::Real(server) => server.compact().expect("compacted"),
         }
     }
@@ -107,6 +132,7 @@ impl Site {
     /// For servers that do not listen.
     pub fn kubectl(&self) -> std::process::Command {
         let mut command = match &self.server {
+            Server::Own(server) => server.kubectl(),
             Server::Real(server) => server.kubectl(),
             Server::EmbeddedHttp(_, directory) => {
                 let command = kubectl_with(&directory.path().join("kubeconfig"), directory.path());
@@ -178,11 +204,11 @@ async fn client(kubeconfig: &Path) -> Client {
 
 /// An administrator of a real server that knows our kinds.
 pub async fn real_client(server: &Kubernetes) -> Client {
+    static DEFINED: Mutex<BTreeSet<PathBuf>> = Mutex::const_new(BTreeSet::new());
     let client = client(&server.kubeconfig()).await;
-    static DEFINED: OnceCell<()> = OnceCell::const_new();
-    if std::ptr::eq(server, Testbed::kubernetes()) {
-        DEFINED.get_or_init(|| define(&client)).await;
-    } else {
+    // Held while defining: the others wait until it is done.
+    let mut defined = DEFINED.lock().await;
+    if defined.insert(server.kubeconfig()) {
         define(&client).await;
     }
     client

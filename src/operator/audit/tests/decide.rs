@@ -17,15 +17,15 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn valid(spec: serde_json::Value) -> Valid {
+fn valid(spec: &serde_json::Value) -> Valid {
     let mut all = json!({"policyRef": {"name": "corp"}, "accounts": {"all": true}});
     all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     validate(&serde_json::from_value(all).unwrap(), &Registry::builtin()).unwrap()
 }
 
 /// Every night at three, in UTC.
-static NIGHTLY: LazyLock<Valid> = LazyLock::new(|| valid(json!({"schedule": "0 3 * * *"})));
-static ON_DEMAND: LazyLock<Valid> = LazyLock::new(|| valid(json!({})));
+static NIGHTLY: LazyLock<Valid> = LazyLock::new(|| valid(&json!({"schedule": "0 3 * * *"})));
+static ON_DEMAND: LazyLock<Valid> = LazyLock::new(|| valid(&json!({})));
 
 const LAST: Last<'_> = Last { run_id: "nightly-20261120-0300", revision: "r1" };
 
@@ -86,7 +86,7 @@ fn slots_before_the_audit_was_made_never_count() {
 
 #[test]
 fn a_deadline_leaves_out_what_is_too_late_and_says_so() {
-    let strict = valid(json!({"schedule": "0 3 * * *", "startingDeadlineSeconds": 600}));
+    let strict = valid(&json!({"schedule": "0 3 * * *", "startingDeadlineSeconds": 600}));
     let just = Scene { now: at("2026-11-22T03:10:00Z"), ..idle(&strict) };
     assert!(decide(&just).start.is_some());
     let late = Scene { now: at("2026-11-22T03:10:01Z"), ..idle(&strict) };
@@ -97,7 +97,7 @@ fn a_deadline_leaves_out_what_is_too_late_and_says_so() {
 
 #[test]
 fn jitter_delays_the_start_and_not_the_name() {
-    let spread = valid(json!({"schedule": "0 3 * * *", "jitter": "10m", "startingDeadlineSeconds": 10}));
+    let spread = valid(&json!({"schedule": "0 3 * * *", "jitter": "10m", "startingDeadlineSeconds": 10}));
     let delay = jitter("uid", Duration::from_mins(10));
     assert!(delay > Duration::from_secs(1));
     let slot = at("2026-11-22T03:00:00Z");
@@ -187,12 +187,12 @@ fn a_changed_policy_runs_when_it_has_settled() {
     assert_eq!(settled, Slot::policy_change(LAST.run_id, "r2", at("2026-11-21T12:00:00Z")));
     let later = Slot::policy_change("another run", "r2", at("2026-11-21T12:00:00Z"));
     assert_ne!(settled.key, later.key, "there and back again is another occasion");
-    assert_eq!(DEBOUNCE, Duration::from_secs(60));
+    assert_eq!(DEBOUNCE, Duration::from_mins(1));
 }
 
 #[test]
 fn what_is_due_while_a_run_is_under_way() {
-    let replacing = valid(json!({"schedule": "0 3 * * *", "concurrencyPolicy": "Replace"}));
+    let replacing = valid(&json!({"schedule": "0 3 * * *", "concurrencyPolicy": "Replace"}));
     assert_eq!((NIGHTLY.concurrency, replacing.concurrency), (Forbid, Replace));
     let open = Some(Open { run_id: "under-way", revision: "r1", here: true });
     let slot = at("2026-11-22T03:00:00Z");
@@ -239,7 +239,7 @@ proptest! {
     fn slots_are_used_up_in_order(steps in prop::collection::vec(1_i64..200_000, 1..40), jitter_minutes in 0_u64..30, deadline in prop::option::of(10_i32..50_000)) {
         let spec = json!({"schedule": "15 */6 * * *", "timeZone": "Europe/Paris", "jitter": format!("{jitter_minutes}m"),
                           "startingDeadlineSeconds": deadline});
-        let valid = valid(spec);
+        let valid = valid(&spec);
         let mut scene = Scene { created_at: at("2026-10-20T00:00:00Z"), now: at("2026-10-20T00:00:00Z"), last_slot: None, ..idle(&valid) };
         for step in steps {
             scene.now += jiff::SignedDuration::from_secs(step);

@@ -257,6 +257,16 @@ fn a_suspended_audit_keeps_its_answer() {
     assert_eq!(says(&suspended, READY), "True Suspended");
     let new = status(&View { suspended: true, ..view(&ComplianceAuditStatus::default()) });
     assert_eq!(says(&new, READY), "Unknown Suspended");
+    // Also when the store has forgotten the run, or is away: then, and afterwards.
+    let away = || Some(Obstacle::Store("away".into()));
+    for obstacle in [None, away()] {
+        let again = status(&View { suspended: true, obstacle: obstacle.clone(), ..view(&suspended) });
+        assert_eq!(find(&again.conditions, READY), find(&suspended.conditions, READY));
+        let resumed = status(&View { obstacle, ..view(&suspended) });
+        assert_eq!(find(&resumed.conditions, READY), find(&before.conditions, READY));
+    }
+    let mended = status(&View { obstacle: Some(Obstacle::Policy("gone".into())), ..view(&before) });
+    assert_eq!(says(&status(&view(&mended)), READY), "True Succeeded", "what stood in the way is forgotten");
 }
 
 #[test]

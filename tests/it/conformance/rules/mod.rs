@@ -1,6 +1,7 @@
 //! What a controller builds on: one test for each rule and target. The real server proves the assertions themselves.
 
 mod lists;
+mod outages;
 mod refusals;
 mod versions;
 mod watches;
@@ -100,7 +101,7 @@ impl Site {
     }
 }
 
-/// A ClientAccount.
+/// An account.
 fn account(name: &str) -> Value {
     json!({
         "apiVersion": "tagwarden.io/v1alpha1",

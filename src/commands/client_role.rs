@@ -1,0 +1,107 @@
+//! `tagwarden client-role`: what the owner of an account sets up, as a CloudFormation template.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use tagwarden_api::account::ClientAccount;
+use tagwarden_app::ports::Onboarding as _;
+use tagwarden_core::onboarding::{ClientRole as Role, cloud_formation, full_read_policy, principal_of};
+use tagwarden_core::registry::Registry;
+
+use super::Failure;
+use crate::cli::ClientRole;
+use crate::connection::{self, ConnectionError};
+use crate::wire;
+
+/// The template in the `ConfigMap` that the controller keeps for an account.
+const TEMPLATE: &str = "cloudformation.yaml";
+
+/// Why there is no template.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// Nobody said what to present.
+    #[error(
+        "give --external-id, which its owner can choose and nobody else uses; or the name of a ClientAccount, to take the \
+         one that was generated for it; or --no-external-id, for a role of your own organisation"
+    )]
+    WhichExternalId,
+    /// Not an external id.
+    #[error("--external-id: expected 2 to 1224 letters, digits and `_ + = , . @ : / -`")]
+    ExternalId,
+    /// Not the name of a role.
+    #[error("--name: `{0}` is no name of a role: expected 1 to 64 letters, digits and `_ + = , . @ -`")]
+    Name(String),
+    /// Not an ARN.
+    #[error(
+        "--principal: `{0}` is no ARN of a role, a user or an account, like arn:aws:iam::111122223333:role/tagwarden"
+    )]
+    Principal(String),
+    /// Nobody said who assumes the role, and AWS does not say either.
+    #[error("--principal is needed, because AWS does not tell who you are: {0}")]
+    WhoAmI(String),
+    /// The controller has not written it.
+    #[error(
+        "the controller has no template for ClientAccount `{0}` yet: it writes one for roles, once it knows its own AWS \
+         identity; `tagwarden get tagacct --wide` tells how far it is"
+    )]
+    NotYet(String),
+}
+
+pub(super) async fn run(flags: &ClientRole, registry: Arc<Registry>) -> Result<u8, Failure> {
+    let template = match &flags.account {
+        Some(name) => kept(flags, name).await?,
+        None => made(flags, registry).await?,
+    };
+    io::stdout().lock().write_all(template.as_bytes())?;
+    Ok(0)
+}
+
+/// The template that the controller keeps for an account.
+async fn kept(flags: &ClientRole, name: &str) -> Result<String, Failure> {
+    let (client, default_namespace) = connection::connect(&flags.connection).await?;
+    let namespace = flags.namespace.as_ref().unwrap_or(&default_namespace);
+    let accounts: Api<ClientAccount> = Api::namespaced(client.clone(), namespace);
+    let account = accounts.get(name).await.map_err(ConnectionError::from)?;
+    let reference = account.status.and_then(|status| status.onboarding_config_map_ref);
+    let not_yet = || RoleError::NotYet(name.to_owned());
+    let reference = reference.ok_or_else(not_yet)?;
+    let maps: Api<ConfigMap> = Api::namespaced(client, namespace);
+    let map = maps.get(&reference.name).await.map_err(ConnectionError::from)?;
+    let template = map.data.and_then(|mut data| data.remove(TEMPLATE));
+    Ok(template.ok_or_else(not_yet)?)
+}
+
+/// A template for whatever the flags say.
+async fn made(flags: &ClientRole, registry: Arc<Registry>) -> Result<String, Failure> {
+    let external_id = match (&flags.external_id, flags.no_external_id) {
+        (Some(id), _) if is_external_id(id) => Some(id.clone()),
+        (Some(_), _) => return Err(RoleError::ExternalId.into()),
+        (None, true) => None,
+        (None, false) => return Err(RoleError::WhichExternalId.into()),
+    };
+    if !is_name(&flags.name) {
+        return Err(RoleError::Name(flags.name.clone()).into());
+    }
+    let principal = match &flags.principal {
+        Some(arn) if arn.starts_with("arn:") && arn.split(':').count() >= 6 => arn.clone(),
+        Some(text) => return Err(RoleError::Principal(text.clone()).into()),
+        None => {
+            let caller = wire::inventory(&registry).await?.whoami().await;
+            principal_of(&caller.map_err(|refused| RoleError::WhoAmI(refused.to_string()))?.arn)
+        }
+    };
+    let role = Role { name: flags.name.clone(), path: "/".to_owned(), principal, external_id };
+    Ok(cloud_formation(&role, &full_read_policy(&registry)))
+}
+
+fn is_external_id(text: &str) -> bool {
+    (2..=1224).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&byte))
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+}
