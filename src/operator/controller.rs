@@ -168,11 +168,12 @@ impl<R: Reconciler> Controller<R> {
         let Some((key, since)) = running.keys.remove(&id) else { return };
         let now = Instant::now();
         let (result, outcome) = match ended {
-            Ok((_, Ended::Next(Next::OnChange))) => (ReconcileResult::Success, Outcome::Done(None)),
+            Ok((_, Ended::Next(Next::OnChange) | Ended::Failed(Class::Moot))) => {
+                (ReconcileResult::Success, Outcome::Done(None))
+            }
             Ok((_, Ended::Next(Next::After(after)))) => {
                 (ReconcileResult::RequeueAfter, Outcome::Done(now.checked_add(after)))
             }
-            Ok((_, Ended::Failed(Class::Moot))) => (ReconcileResult::Success, Outcome::Done(None)),
             Ok((_, Ended::Failed(Class::Invalid))) => (ReconcileResult::Terminal, Outcome::Done(None)),
             Ok((_, Ended::Failed(Class::Transient))) => (ReconcileResult::Error, self.later(&key, now)),
             Ok((_, Ended::Gone)) => {

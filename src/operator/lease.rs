@@ -224,7 +224,7 @@ impl Elector {
                 }
                 Ok(Ok(false)) => {}
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = %self.name, %error, "the lease could not be renewed")
+                    tracing::warn!(lease = %self.name, %error, "the lease could not be renewed");
                 }
                 Err(_) => tracing::warn!(lease = %self.name, "the lease could not be renewed in time"),
             }
@@ -262,12 +262,12 @@ impl Elector {
             (Step::Create, _) | (_, None) => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
                 let lease = Lease { metadata, spec: Some(self.held(None)) };
-                self.leases.create(&self.parameters(), &lease).await
+                self.leases.create(&parameters(), &lease).await
             }
             // With the version that was read: of two contenders, one is refused.
             (Step::Renew | Step::Take, Some(lease)) => {
                 let lease = Lease { spec: Some(self.held(spec)), ..lease };
-                self.leases.replace(&self.name, &self.parameters(), &lease).await
+                self.leases.replace(&self.name, &parameters(), &lease).await
             }
         };
         match written {
@@ -306,7 +306,7 @@ impl Elector {
             // Some API servers refuse an empty holder together with a duration of zero: one second is as good.
             let spec = LeaseSpec { holder_identity: None, lease_duration_seconds: Some(1), ..spec };
             let lease = Lease { spec: Some(spec), ..lease };
-            self.leases.replace(&self.name, &self.parameters(), &lease).await.map(drop)
+            self.leases.replace(&self.name, &parameters(), &lease).await.map(drop)
         });
         match released.await {
             Ok(Ok(())) => tracing::info!(lease = %self.name, "lease released"),
@@ -314,10 +314,10 @@ impl Elector {
             Err(_) => tracing::warn!(lease = %self.name, "the lease could not be released in time"),
         }
     }
+}
 
-    fn parameters(&self) -> PostParams {
-        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
-    }
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 
 #[cfg(test)]

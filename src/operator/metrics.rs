@@ -1,7 +1,7 @@
 //! What the operator counts. The names of controller-runtime where it has one, so that dashboards and alerts made
 //! for other controllers work; `tagwarden_…` for what is our own. Series that speak of an object go when it goes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -376,22 +376,24 @@ fn register<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> R
     Ok(metric)
 }
 
+type Shown = (ControllerMetrics, Arc<Queue>);
+
 /// Shows how queues stand whenever somebody looks, and not more often than that.
 #[derive(Debug, Clone, Default)]
 pub struct QueueView {
-    queues: Arc<std::sync::Mutex<Vec<(ControllerMetrics, Arc<Queue>)>>>,
+    queues: Arc<Mutex<Vec<Shown>>>,
 }
 
 impl QueueView {
     /// Shows this queue as well.
     pub fn add(&self, metrics: ControllerMetrics, queue: Arc<Queue>) {
-        self.queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((metrics, queue));
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner).push((metrics, queue));
     }
 
     /// To be called before the registry is read.
     pub fn refresh(&self) {
         let now = Instant::now();
-        let queues = self.queues.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         for (metrics, queue) in queues.iter() {
             metrics.queue(queue, now);
         }

@@ -87,12 +87,11 @@ pub(super) fn status(
         status.last_verified_time = Some(seconds(now));
     }
     note_owned(account, &mut status, owned);
-    match outcome {
-        Outcome::Entered(Ok(verification), _) => note_entered(&mut status, verification),
-        _ => {
-            status.caller_arn = None;
-            status.missing_permissions = Vec::new();
-        }
+    if let Outcome::Entered(Ok(verification), _) = outcome {
+        note_entered(&mut status, verification);
+    } else {
+        status.caller_arn = None;
+        status.missing_permissions = Vec::new();
     }
     status
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tagwarden_core::policy::Exemption;
 
 use super::Resolved;
 use crate::failure::Next;
@@ -19,7 +20,7 @@ pub(super) struct Plan {
 /// What is to be done at this time.
 pub(super) fn decide(resolved: &Resolved, now: Timestamp) -> Plan {
     let exemptions = resolved.policy.iter().flat_map(|policy| policy.exemptions());
-    let ends = exemptions.filter_map(|exemption| exemption.expires_at()).filter(|end| *end > now);
+    let ends = exemptions.filter_map(Exemption::expires_at).filter(|end| *end > now);
     let next = ends.min().map_or(Next::OnChange, |end| Next::After(until(now, end)));
     Plan { keep: resolved.refused.is_empty() && !resolved.kept, next }
 }
