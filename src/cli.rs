@@ -284,7 +284,7 @@ pub struct ClientRole {
 
 #[derive(Debug, Args)]
 pub struct Kubeconfig {
-    /// The URL of the API, for example https://tagwarden.example.com:6443.
+    /// The URL of the API, for example `https://tagwarden.example.com:6443`.
     #[arg(long, value_name = "URL")]
     pub server: String,
     /// The file that holds the token, and nothing else. The kubeconfig names it, and does not hold the token.

@@ -17,7 +17,7 @@ pub struct Counting {
 
 impl Counting {
     /// Counts into these from now on.
-    pub fn into_metrics(&self, metrics: &Metrics) {
+    pub fn counted_by(&self, metrics: &Metrics) {
         // A second time would be a mistake of ours, and changes nothing.
         let _ = self.metrics.set(metrics.clone());
     }

@@ -50,7 +50,7 @@ impl Inventory for LazyInventory {
     async fn enter(&self, target: &AccountTarget) -> Result<AwsSession, Gap> {
         match self.get().await {
             Ok(inventory) => inventory.enter(target).await,
-            Err(error) => Err(Gap { state: CellState::Failed, cause: error.to_string().into() }),
+            Err(error) => Err(Gap { state: CellState::Failed, cause: error.to_string() }),
         }
     }
 
@@ -67,15 +67,15 @@ impl Onboarding for LazyInventory {
     type Visit = AwsVisit;
 
     async fn whoami(&self) -> Result<Identity, Refused> {
-        self.get().await.map_err(not_made)?.whoami().await
+        self.get().await.map_err(|error| not_made(&error))?.whoami().await
     }
 
     async fn visit(&self, access: &Access) -> Result<AwsVisit, Refused> {
-        self.get().await.map_err(not_made)?.visit(access).await
+        self.get().await.map_err(|error| not_made(&error))?.visit(access).await
     }
 }
 
-fn not_made(error: AwsError) -> Refused {
+fn not_made(error: &AwsError) -> Refused {
     Refused { because: RefusedBecause::Failed, cause: error.to_string() }
 }
 

@@ -5,7 +5,7 @@
 //! objects; and how long after a write was acknowledged a watch shows it. Every count is checked; times are printed
 //! and never fail the bench, because they depend on the machine.
 
-#![allow(clippy::print_stdout, clippy::cast_precision_loss, unreachable_pub)]
+#![allow(clippy::print_stdout, clippy::cast_precision_loss, clippy::format_collect, unreachable_pub)]
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -60,7 +60,7 @@ async fn main() -> Outcome<()> {
         plane.shutdown().await;
     }
     if wants("postgres") {
-        let url = tokio::task::spawn_blocking(|| Testbed::postgres().fresh_database()).await?;
+        let url = tokio::task::spawn_blocking(|| Testbed::postgres().fresh_database()).await??;
         let plane = open(&url).await?;
         lines.push(measure("PostgreSQL", plane.client(NAMESPACE)).await?);
         plane.shutdown().await;

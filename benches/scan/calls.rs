@@ -50,7 +50,8 @@ impl Call {
             call.document = serde_json::from_slice(body).unwrap_or_default();
         } else if head.method == Method::POST {
             call.fields = form_urlencoded::parse(body).into_owned().collect();
-            call.operation = call.field("Action").unwrap_or_default().to_owned();
+            let action = call.field("Action").unwrap_or_default().to_owned();
+            call.operation = action;
         } else {
             call.read_path(head.method.as_str(), head.uri.path());
         }

@@ -23,7 +23,7 @@ use super::policy;
 use super::product::in_aws;
 use super::stub::Stub;
 
-const ACCOUNTS: usize = 1000;
+const ACCOUNTS: u32 = 1000;
 const RESOURCES: u32 = 100;
 const NAMESPACE: &str = "default";
 /// Between two looks at the metrics.
@@ -69,7 +69,8 @@ pub fn measure(directory: &Path) -> Outcome<()> {
 
     stub.forget();
     let controller = Controller::start(&stub, directory, &store)?;
-    controller.until("controller_runtime_reconcile_total{controller=\"clientaccount\"", ACCOUNTS as f64)?;
+    controller
+        .until("controller_runtime_reconcile_total{controller=\"clientaccount\"", f64::from(ACCOUNTS))?;
     let spent = controller.spent()?;
     controller.stop()?;
     let after = runtime.block_on(versions(&store))?;
@@ -127,7 +128,7 @@ async fn declare(store: &Path) -> Outcome<()> {
     Api::default_namespaced(client.clone()).create(&PostParams::default(), &bench).await?;
     let accounts: Api<ClientAccount> = Api::default_namespaced(client.clone());
     for number in 0..ACCOUNTS {
-        let id = format!("{:012}", 200_000_000_000 + number as u64);
+        let id = format!("{:012}", 200_000_000_000 + u64::from(number));
         let account = serde_json::from_value(json!({
             "apiVersion": "tagwarden.io/v1alpha1", "kind": "ClientAccount",
             "metadata": {"name": format!("account-{number}")},
@@ -154,7 +155,7 @@ async fn check(store: &Path, stub: &Stub) -> Outcome<Vec<String>> {
     let status = audits.get("all").await?.status.unwrap_or_default();
     let summary = status.summary.ok_or("the audit has no summary")?;
     let truth = stub.estate.truth(true).total();
-    let accounts = ACCOUNTS as u64;
+    let accounts = u64::from(ACCOUNTS);
     let found = (u64::try_from(summary.resources)?, u64::try_from(summary.violations)?);
     if found != (truth.resources * accounts, truth.violations * accounts) {
         return Err(format!("the status says {found:?}, the truth is {accounts} times {truth:?}").into());

@@ -3,6 +3,9 @@
 //! `docs/reference/conditions.md` is made from [`CONDITIONS`] and [`REASONS`]. A reason is part of the API: people
 //! write alerts on it.
 
+// The meanings are read by people at a terminal and on a page.
+#![allow(clippy::doc_markdown)]
+
 /// A condition of a kind.
 #[derive(Debug, Clone, Copy)]
 pub struct ConditionType {

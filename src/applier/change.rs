@@ -134,6 +134,7 @@ mod tests {
     use super::*;
     use crate::applier::wanted::{Identity, Kind};
 
+    #[allow(clippy::needless_pass_by_value)] // literals
     fn object(metadata: Value, spec: Value) -> Object {
         let identity = Identity { kind: Kind::TaggingPolicy, namespace: "a".into(), name: "corp".into() };
         let body = json!({ "kind": "TaggingPolicy", "metadata": metadata, "spec": spec });

@@ -84,7 +84,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         stop.clone(),
     )?;
     let frame = Arc::new(frame);
-    counting.into_metrics(&frame.metrics);
+    counting.counted_by(&frame.metrics);
     let inventory = Arc::new(LazyInventory::new(registry));
     let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 /// A tenth of what is usual, so that a takeover is seen soon. A lease counts in whole seconds, rounded up.
 const TIMING: Timing = Timing {
     duration: Duration::from_millis(1500),
-    renew_deadline: Duration::from_millis(1000),
+    renew_deadline: Duration::from_secs(1),
     retry: Duration::from_millis(100),
 };
 

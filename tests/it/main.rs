@@ -2,6 +2,8 @@
 
 // All of it is test code, also what is not a test itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+// What these advise makes tests longer, not clearer.
+#![allow(clippy::similar_names, clippy::naive_bytecount, clippy::format_collect)]
 
 mod accounts;
 mod arrows;

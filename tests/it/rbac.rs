@@ -138,17 +138,17 @@ impl Admin<'_> {
         let annotation = format!("tagwarden.io/requestedAt={token}");
         self.kubectl(&["annotate", "--overwrite", "tagaudit/nightly", &annotation]);
         self.wait("tagaudit/nightly", "{.status.lastHandledReconcileAt}", token);
-        self.until("the run ends", || {
+        until("the run ends", || {
             self.kubectl(&["get", "tagaudit/nightly", "-o", "jsonpath={.status.run.id}"]).is_empty()
         });
     }
+}
 
-    #[track_caller]
-    fn until(&self, what: &str, mut holds: impl FnMut() -> bool) {
-        let deadline = Instant::now() + WITHIN;
-        while !holds() {
-            assert!(Instant::now() < deadline, "{what}: it does not");
-        }
+#[track_caller]
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + WITHIN;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}: it does not");
     }
 }
 
@@ -178,13 +178,13 @@ fn scenario(namespace: &str) {
     for token in ["first", "second"] {
         admin.run_now(token);
     }
-    admin.until("only one report is kept", || {
+    until("only one report is kept", || {
         admin.kubectl(&["get", "tagreport", "-o", "name"]).lines().count() == 1
     });
     let revision = || admin.kubectl(&["get", "tagpol/corp", "-o", "jsonpath={.status.revision}"]);
     let before = revision();
     admin.kubectl(&["patch", "tagpol/corp", "--type=merge", "--patch", BETTER]);
-    admin.until("the policy has another revision", || revision() != before);
+    until("the policy has another revision", || revision() != before);
     let stopped = controller.stop();
     assert_eq!(stopped.status, Some(0), "{}", stopped.log.join("\n"));
 

@@ -20,8 +20,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/schedules.yaml");
-    serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    serde_saphyr::from_str(include_str!("../../../tests/cases/schedules.yaml")).unwrap()
 }
 
 #[test]

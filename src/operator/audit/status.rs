@@ -386,9 +386,10 @@ pub(crate) fn partial(summary: &Summary, accounts: Option<&AccountsStatus>) -> S
     if summary.unknown > 0 {
         parts.push(format!("the tags of {} resources", summary.unknown));
     }
-    match parts.is_empty() {
-        true => "; not everything could be seen".to_owned(),
-        false => format!("; could not fully see {}", parts.join(", ")),
+    if parts.is_empty() {
+        "; not everything could be seen".to_owned()
+    } else {
+        format!("; could not fully see {}", parts.join(", "))
     }
 }
 

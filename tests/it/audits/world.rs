@@ -333,6 +333,7 @@ impl World {
     }
 
     /// Starts a replica of the operator.
+    #[allow(clippy::unused_async)] // the scenarios await every step
     pub async fn replica(&self, identity: &str, cloud: Arc<Cloud>) -> Replica {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -444,6 +445,7 @@ fn store_url(directory: &TempDir) -> String {
     format!("sqlite:{}", file.display())
 }
 
+#[allow(clippy::needless_pass_by_value)] // literals
 fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> K {
     let object = json!({
         "apiVersion": "tagwarden.io/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec,

@@ -66,7 +66,7 @@ fn compare(golden: &Replies, found: &Replies) -> Vec<Difference> {
 
 #[track_caller]
 fn none(differences: &[&Difference], whose: &str) {
-    let told: Vec<String> = differences.iter().map(|each| each.to_string()).collect();
+    let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
     assert!(told.is_empty(), "{} differences between {whose}:\n{}", told.len(), told.join("\n"));
 }
 

@@ -119,7 +119,7 @@ impl Site {
     pub async fn compact(&self) {
         match &self.server {
             Server::Embedded(plane) | Server::EmbeddedHttp(plane, _) => {
-                plane.compact().await.expect("compacted")
+                plane.compact().await.expect("compacted");
             }
             Server::Own(server) => server.compact().expect("compacted"),
             Server::Real(server) => server.compact().expect("compacted"),
