@@ -85,7 +85,8 @@ impl Default for Limits {
             burst: 300,
             refusals_per_second: 5,
             connections: 512,
-            header_time: Duration::from_secs(30),
+            // Clients keep a connection for 90 s: one that the server closes first fails a request now and then.
+            header_time: Duration::from_mins(2),
             write_time: Duration::from_mins(1),
             reload: Duration::from_secs(2),
         }
