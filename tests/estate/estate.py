@@ -430,15 +430,18 @@ class Slot:
     def _function(self, wanted: Wanted) -> None:
         if not self._role:
             self._role = f"arn:aws:iam::{self.account}:role/{self.region}-functions"
-            self.client("iam").create_role(RoleName=f"{self.region}-functions", AssumeRolePolicyDocument="{}")
-        answer = self.client("lambda").create_function(
-            FunctionName=wanted.name,
-            Runtime="python3.12",
-            Role=self._role,
-            Handler="main.handler",
-            Code={"ZipFile": CODE},
-            Tags=wanted.tags,
-        )
+            with FUNCTIONS:
+                self.client("iam").create_role(RoleName=f"{self.region}-functions", AssumeRolePolicyDocument="{}")
+        # One at a time: the simulator checks the role while others make theirs, and trips over it.
+        with FUNCTIONS:
+            answer = self.client("lambda").create_function(
+                FunctionName=wanted.name,
+                Runtime="python3.12",
+                Role=self._role,
+                Handler="main.handler",
+                Code={"ZipFile": CODE},
+                Tags=wanted.tags,
+            )
         self._add(wanted.type, answer["FunctionArn"], wanted.tags)
 
     def _ecs_tags(self, tags: Tags) -> dict[str, Any]:
@@ -534,6 +537,8 @@ def archive() -> bytes:
     return buffer.getvalue()
 
 
+# Held while a function, or the role that it needs, is made.
+FUNCTIONS = threading.Lock()
 CODE = archive()
 
 
