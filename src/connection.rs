@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use crate::cli::Connection;
@@ -89,6 +89,9 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
         }
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
+    if let Some(path) = config.auth_info.token_file.take() {
+        config.auth_info.token = with_token(Path::new(&path))?.token;
+    }
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|error| ConnectionError::Client(Box::new(error)))?;
     Ok((client, namespace))
@@ -97,16 +100,19 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
 fn direct(server: &str, flags: &Connection) -> Result<Config, ConnectionError> {
     let mut config = Config::new(server_url(server)?);
     if let Some(path) = &flags.token_file {
-        // Not the path: the client would send the line break at the end of the file along.
-        let token = serde_json::json!({ "token": token(path)? });
-        config.auth_info = serde_json::from_value(token)
-            .map_err(|_| ConnectionError::Refused("the token cannot be used".to_owned()))?;
+        config.auth_info = with_token(path)?;
     }
     if let Some(path) = &flags.ca {
         certificates(path)?;
         config.root_cert_file = Some(path.clone());
     }
     Ok(config)
+}
+
+/// With the token of a file, not its path: the client would send the line break at the end of the file along.
+fn with_token(path: &Path) -> Result<AuthInfo, ConnectionError> {
+    serde_json::from_value(serde_json::json!({ "token": token(path)? }))
+        .map_err(|_| ConnectionError::Refused("the token cannot be used".to_owned()))
 }
 
 /// The URL of an API.

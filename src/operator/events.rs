@@ -67,6 +67,11 @@ impl Events {
         if self.fence.check().is_err() {
             return;
         }
+        // Whoever runs this beside a folder of manifests has the log and nothing else to look at.
+        if matches!(type_, EventType::Warning) {
+            let (kind, namespace, name) = (&object.kind, &object.namespace, &object.name);
+            tracing::warn!(kind, namespace, name, reason, "{}", within_bytes(note, NOTE_BYTES_MAX));
+        }
         let event = Event {
             type_,
             reason: bounded(reason, 128),
