@@ -78,6 +78,14 @@ where
     let elector =
         elector(&client, &frame, election).map(|elector| tokio::spawn(elector.run(release.clone())));
 
+    // Of all kinds: an audit whose policy is not known yet would say that there is none.
+    let known = async {
+        frame.policies.complete().await;
+        frame.accounts.complete().await;
+        frame.audits.complete().await;
+    };
+    frame.stop.run_until_cancelled(known).await;
+
     let mut controllers = JoinSet::new();
     let settings = &frame.settings;
     let policies = policy::PolicyReconciler::new(Arc::clone(&frame));

@@ -164,16 +164,15 @@ impl Writer {
         Ok(there.and_then(|there| there.data?.remove(key)).map(|bytes| bytes.0))
     }
 
-    /// The entry of the Secret that belongs to `owner`, made with this value where it is not there yet. Another value
-    /// that is there is replaced only when `known` says that this one is right.
+    /// Keeps this value in the Secret that belongs to `owner`. Another value that is there is replaced: whoever may
+    /// write Secrets must not choose it.
     pub async fn keep_secret<K: Object>(
         &self,
         owner: &K,
         name: &str,
         key: &str,
         value: &str,
-        known: bool,
-    ) -> Result<Vec<u8>, ObjectError> {
+    ) -> Result<(), ObjectError> {
         let api: Api<Secret> = self.api(&Key::of(owner).namespace);
         let what = format!("Secret {}/{name}", Key::of(owner).namespace);
         if let Some(there) = within("read", &what, api.get_opt(name)).await? {
@@ -181,13 +180,13 @@ impl Writer {
                 return Err(ObjectError::NotOurs { what });
             }
             let kept = there.data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0);
-            if let Some(kept) = kept.filter(|kept| !known || kept == value.as_bytes()) {
-                return Ok(kept);
+            if kept.is_some_and(|kept| kept == value.as_bytes()) {
+                return Ok(());
             }
             self.fence.check()?;
             let patch = json!({ "data": { key: ByteString(value.as_bytes().to_vec()) } });
             within("patch", &what, api.patch(name, &manager(), &Patch::Merge(&patch))).await?;
-            return Ok(value.as_bytes().to_vec());
+            return Ok(());
         }
         let made = Secret {
             metadata: owned(owner, name),
@@ -197,7 +196,7 @@ impl Writer {
         };
         self.fence.check()?;
         within("create", &what, api.create(&post(), &made)).await?;
-        Ok(value.as_bytes().to_vec())
+        Ok(())
     }
 }
 

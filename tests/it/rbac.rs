@@ -181,6 +181,15 @@ fn scenario(namespace: &str) {
     until("only one report is kept", || {
         admin.kubectl(&["get", "tagreport", "-o", "name"]).lines().count() == 1
     });
+    // Whoever changes an external id does not change it for long.
+    admin.kubectl(&["wait", "tagacct/acme", "--for=jsonpath={.status.externalId}", "--timeout=120s"]);
+    let secret = |path: &str| admin.kubectl(&["get", "secret/acme-external-id", "-o", path]);
+    let id = secret("jsonpath={.data.externalId}");
+    let stolen = r#"{"data":{"externalId":"c3RvbGVu"}}"#;
+    admin.kubectl(&["patch", "secret/acme-external-id", "--type=merge", "--patch", stolen]);
+    admin.kubectl(&["annotate", "tagacct/acme", "tagwarden.io/requestedAt=look"]);
+    admin.wait("tagacct/acme", "{.status.lastHandledReconcileAt}", "look");
+    assert_eq!(secret("jsonpath={.data.externalId}"), id);
     let revision = || admin.kubectl(&["get", "tagpol/corp", "-o", "jsonpath={.status.revision}"]);
     let before = revision();
     admin.kubectl(&["patch", "tagpol/corp", "--type=merge", "--patch", BETTER]);

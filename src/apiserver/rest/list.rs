@@ -98,6 +98,9 @@ fn continued(call: &Call) -> Result<Option<ContinueToken>, ApiError> {
     if token.namespace.contains('\0') || token.name.contains('\0') {
         return Err(ApiError::bad_request("continue key is not valid"));
     }
+    if call.target.namespace.as_ref().is_some_and(|namespace| *namespace != token.namespace) {
+        return Err(ApiError::bad_request("continue key is of another namespace"));
+    }
     Ok(Some(token))
 }
 

@@ -92,14 +92,10 @@ impl Verify<'_> {
             return Ok(known);
         }
         let name = format!("{}-external-id", self.account.name_any());
-        // The one in the status is restored into its Secret; a first one is kept there before anybody sees it.
-        let known = known.ok().flatten();
-        let wanted = known.as_ref().map_or_else(random_id, |id| id.0.clone());
-        let kept = frame
-            .writer
-            .keep_secret(self.account, &name, DEFAULT_SECRET_KEY, &wanted, known.is_some())
-            .await?;
-        let id = String::from_utf8(kept).unwrap_or(wanted);
+        // The one in the status is restored into its Secret; a first one is kept there before anybody sees it. What a
+        // Secret holds before is nobody's id: a tenant could have put another tenant's there.
+        let id = known.ok().flatten().map_or_else(random_id, |id| id.0);
+        frame.writer.keep_secret(self.account, &name, DEFAULT_SECRET_KEY, &id).await?;
         owned.external_id = Some((id.clone(), name));
         Ok(Ok(Some(ExternalId(id))))
     }

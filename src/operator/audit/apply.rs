@@ -14,7 +14,7 @@ use super::AuditReconciler;
 use super::decide::{Notice, Plan};
 use super::dereference::Facts;
 use super::doors::NamespaceDoors;
-use super::status::Published;
+use super::status::{HISTORY, Published};
 use super::validate::Valid;
 use crate::failure::ObjectError;
 use crate::key::Key;
@@ -156,8 +156,13 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         runs: &[RunRecord],
     ) -> Result<Vec<Published>, Undone> {
         let tenant = Key::of(audit).namespace;
+        // A full history has dropped what ended before its oldest line: that was seen, and is not news again.
+        let dropped = before.history.get(HISTORY - 1).map(|oldest| oldest.time.0);
         let unseen = |record: &&RunRecord| {
-            record.state.ended() && !before.history.iter().any(|line| line.id == record.run_id)
+            let old = |dropped| record.finished_at.is_some_and(|finished| finished < dropped);
+            record.state.ended()
+                && !before.history.iter().any(|line| line.id == record.run_id)
+                && !dropped.is_some_and(old)
         };
         let mut ended = Vec::new();
         for record in runs.iter().filter(unseen).take(PUBLISHED) {

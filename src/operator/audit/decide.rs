@@ -50,6 +50,8 @@ pub(super) struct Last<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Open<'a> {
     pub(super) run_id: &'a str,
+    /// The occasion that it is for.
+    pub(super) slot: &'a str,
     pub(super) revision: &'a str,
     /// Whether this process works on it.
     pub(super) here: bool,
@@ -114,6 +116,11 @@ pub(super) fn decide(scene: &Scene<'_>) -> Plan {
         (None, Some(slot)) => start(&mut plan, scene, slot),
         (None, None) => {}
         (Some(open), None) => go_on(&mut plan, scene, open),
+        // It was claimed, and the status could not be written: the run is the one that is due.
+        (Some(open), Some(slot)) if open.slot == slot.key => {
+            consume(&mut plan, scene, &slot);
+            go_on(&mut plan, scene, open);
+        }
         (Some(open), Some(slot)) => match scene.valid.concurrency {
             ConcurrencyPolicy::Forbid => {
                 consume(&mut plan, scene, &slot);

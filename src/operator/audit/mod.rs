@@ -116,6 +116,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
                 .or_else(|| remembered(before)),
             open: facts.runs.iter().find(|record| !record.state.ended()).map(|record| Open {
                 run_id: &record.run_id,
+                slot: &record.slot.key,
                 revision: &record.policy_revision,
                 here: underway.is_some_and(|underway| underway.run_id == record.run_id),
             }),

@@ -20,7 +20,7 @@ use crate::conditions::{Answer, Finding, bounded, find, merge, seconds};
 use crate::write::STATUS_BYTES_MAX;
 
 /// Lines of the history.
-const HISTORY: usize = 10;
+pub(super) const HISTORY: usize = 10;
 
 /// Tags, and accounts that failed, that a status names.
 const NAMED: usize = 20;

@@ -135,7 +135,7 @@ fn a_suspended_audit_starts_nothing_and_lets_what_runs_go_on() {
     assert_eq!((plan.start, plan.slot, plan.next_due), (None, None, None));
     assert_eq!(plan.token.as_deref(), Some("now"), "it is not acted upon later either");
     assert_eq!(plan.notices, [Notice::Ignored("now".into())]);
-    let open = Open { run_id: "r", revision: "r1", here: false };
+    let open = Open { run_id: "r", slot: "earlier", revision: "r1", here: false };
     let left = Scene { suspended: true, open: Some(open), ..idle(&NIGHTLY) };
     assert_eq!(decide(&left).resume.as_deref(), Some("r"));
     let new = Scene { suspended: true, last: None, last_slot: None, ..idle(&ON_DEMAND) };
@@ -194,7 +194,7 @@ fn a_changed_policy_runs_when_it_has_settled() {
 fn what_is_due_while_a_run_is_under_way() {
     let replacing = valid(&json!({"schedule": "0 3 * * *", "concurrencyPolicy": "Replace"}));
     assert_eq!((NIGHTLY.concurrency, replacing.concurrency), (Forbid, Replace));
-    let open = Some(Open { run_id: "under-way", revision: "r1", here: true });
+    let open = Some(Open { run_id: "under-way", slot: "earlier", revision: "r1", here: true });
     let slot = at("2026-11-22T03:00:00Z");
 
     let forbid = decide(&Scene { now: slot, open, ..idle(&NIGHTLY) });
@@ -218,11 +218,23 @@ fn what_is_due_while_a_run_is_under_way() {
 }
 
 #[test]
+fn a_run_that_is_due_and_under_way_already_is_not_started_again() {
+    for concurrency in ["Forbid", "Replace"] {
+        let valid = valid(&json!({"concurrencyPolicy": concurrency}));
+        let slot = Slot::on_demand("now", idle(&valid).now);
+        let open = Some(Open { run_id: "asked-for", slot: &slot.key, revision: "r1", here: false });
+        let plan = decide(&Scene { token: Some("now"), open, ..idle(&valid) });
+        assert_eq!((plan.start, plan.stop, plan.notices), (None, None, Vec::new()), "{concurrency}");
+        assert_eq!((plan.token.as_deref(), plan.resume.as_deref()), (Some("now"), Some("asked-for")));
+    }
+}
+
+#[test]
 fn a_run_that_was_left_is_resumed_unless_its_policy_changed() {
-    let left = |revision| Some(Open { run_id: "left", revision, here: false });
+    let left = |revision| Some(Open { run_id: "left", slot: "earlier", revision, here: false });
     let resumed = decide(&Scene { open: left("r1"), ..idle(&NIGHTLY) });
     assert_eq!((resumed.resume.as_deref(), resumed.stop), (Some("left"), None));
-    let here = Some(Open { run_id: "left", revision: "r1", here: true });
+    let here = Some(Open { run_id: "left", slot: "earlier", revision: "r1", here: true });
     assert_eq!(decide(&Scene { open: here, ..idle(&NIGHTLY) }).resume, None);
     let other = decide(&Scene { open: left("r0"), ..idle(&NIGHTLY) });
     assert_eq!(other.resume, None);
