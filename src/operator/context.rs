@@ -12,6 +12,7 @@ use tagwarden_api::audit::ComplianceAudit;
 use tagwarden_api::policy::TaggingPolicy;
 use tagwarden_core::registry::Registry;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::audit::AuditMetrics;
 use crate::cache::Cache;
@@ -118,6 +119,8 @@ pub struct Frame {
     pub fence: Fence,
     /// Cancelled when nothing new is to be started.
     pub stop: CancellationToken,
+    /// What goes on beside the reconciles: runs above all. The operator ends when they have.
+    pub beside: TaskTracker,
     /// Writes statuses and objects that belong to ours.
     pub writer: Writer,
     /// Tells people.
@@ -165,12 +168,18 @@ impl Frame {
             clock,
             fence,
             stop,
+            beside: TaskTracker::new(),
         })
     }
 
     /// Whether all objects are known, so that work can begin as soon as this replica leads.
     pub fn is_ready(&self) -> bool {
         self.accounts.is_complete() && self.policies.is_complete() && self.audits.is_complete()
+    }
+
+    /// Waits until all objects are known: an audit whose policy is not known yet would say that there is none.
+    pub(crate) async fn ready(&self) {
+        tokio::join!(self.accounts.complete(), self.policies.complete(), self.audits.complete());
     }
 }
 

@@ -27,6 +27,7 @@ mod watches;
 pub mod write;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tagwarden_app::audit::ports::Runs;
@@ -45,6 +46,9 @@ use watches::Queues;
 
 /// Who writes, in the managed fields of objects.
 pub const FIELD_MANAGER: &str = "tagwarden-controller";
+
+/// After the reconciles have ended, for what goes on beside them. Runs are told to stop together with the reconciles.
+const BESIDE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How it is made sure that only one of several replicas works.
 #[derive(Debug, Clone)]
@@ -78,13 +82,7 @@ where
     let elector =
         elector(&client, &frame, election).map(|elector| tokio::spawn(elector.run(release.clone())));
 
-    // Of all kinds: an audit whose policy is not known yet would say that there is none.
-    let known = async {
-        frame.policies.complete().await;
-        frame.accounts.complete().await;
-        frame.audits.complete().await;
-    };
-    frame.stop.run_until_cancelled(known).await;
+    frame.stop.run_until_cancelled(frame.ready()).await;
 
     let mut controllers = JoinSet::new();
     let settings = &frame.settings;
@@ -118,6 +116,10 @@ where
     );
 
     while controllers.join_next().await.is_some() {}
+    frame.beside.close();
+    if tokio::time::timeout(BESIDE_WITHIN, frame.beside.wait()).await.is_err() {
+        tracing::warn!(left = frame.beside.len(), "broken off to stop in time");
+    }
     release.cancel();
     if let Some(elector) = elector {
         // It has its own bounds.

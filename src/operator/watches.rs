@@ -91,8 +91,8 @@ fn report_malformed<K: Object>(
         ..Default::default()
     };
     reference.uid.clone_from(&invalid.metadata.uid);
-    let (frame, error) = (Arc::clone(frame), invalid.error.clone());
-    tokio::spawn(async move {
+    let (beside, frame, error) = (frame.beside.clone(), Arc::clone(frame), invalid.error.clone());
+    beside.spawn(async move {
         frame.events.publish(EventType::Warning, reference, reason::MALFORMED, "Read", &error).await;
     });
 }

@@ -19,8 +19,8 @@ use tagwarden_core::coverage::{CellState, Gap};
 use tagwarden_core::policy::{Policy, Requested};
 use tagwarden_core::registry::Registry;
 use tagwarden_core::run::RunState;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::ports::{FindingSink as _, Inventory};
@@ -207,36 +207,57 @@ struct Worker<I, D, R> {
     clock: fn() -> Timestamp,
 }
 
-/// Visits the accounts that are not done, some side by side. A visit that breaks down is a failed account.
+/// Visits the accounts that are not done, in the order of the plan and some side by side. A visit that breaks down is
+/// a failed account.
 async fn visit_all<I: Inventory, D: Doors, R: Runs>(worker: Worker<I, D, R>) -> Result<(), RunsError> {
     let worker = Arc::new(worker);
-    let permits = Arc::new(Semaphore::new(worker.request.bounds.accounts.max(1)));
-    let mut visits = JoinSet::new();
-    let mut visited = BTreeMap::new();
-    for pending in worker.held.pending.clone() {
-        let (worker, permits) = (Arc::clone(&worker), Arc::clone(&permits));
-        let account = pending.clone();
-        let visit = visits.spawn(async move {
-            // The semaphore is never closed; if it were, running unbounded by it is the lesser evil.
-            let _permit = permits.acquire_owned().await.ok();
-            worker.visit(&account).await
-        });
-        visited.insert(visit.id(), pending);
+    let mut visits = Visits { tasks: JoinSet::new(), accounts: BTreeMap::new() };
+    for pending in &worker.held.pending {
+        if visits.tasks.len() >= worker.request.bounds.accounts.max(1) {
+            visits.await_one(&worker).await?;
+        }
+        let (visitor, account) = (Arc::clone(&worker), pending.clone());
+        let visit = visits.tasks.spawn(async move { visitor.visit(&account).await });
+        visits.accounts.insert(visit.id(), pending);
     }
-    while let Some(joined) = visits.join_next_with_id().await {
-        match joined {
-            Ok((_, result)) => result?,
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => {
-                if let Some(pending) = visited.get(&error.id()) {
+    while !visits.tasks.is_empty() {
+        visits.await_one(&worker).await?;
+    }
+    Ok(())
+}
+
+/// The visits under way, by task.
+struct Visits<'a> {
+    tasks: JoinSet<Result<(), RunsError>>,
+    accounts: BTreeMap<Id, &'a Pending>,
+}
+
+impl Visits<'_> {
+    /// Waits until one of them is over.
+    async fn await_one<I: Inventory, D: Doors, R: Runs>(
+        &mut self,
+        worker: &Worker<I, D, R>,
+    ) -> Result<(), RunsError> {
+        match self.tasks.join_next_with_id().await {
+            None => return Ok(()),
+            Some(Ok((id, result))) => {
+                self.accounts.remove(&id);
+                result?;
+            }
+            // The runtime is shut down: for somebody else to go on.
+            Some(Err(error)) if error.is_cancelled() => {
+                return Err(RunsError::Unavailable("this process stops".into()));
+            }
+            Some(Err(error)) => {
+                if let Some(pending) = self.accounts.remove(&error.id()) {
                     tracing::error!(account = pending.account.name, %error, "the visit to an account broke down");
                     worker.close(pending, &broken_down()).await?;
                 }
             }
         }
         worker.progress.send_modify(|now| now.accounts_done += 1);
+        Ok(())
     }
-    Ok(())
 }
 
 impl<I: Inventory, D: Doors, R: Runs> Worker<I, D, R> {

@@ -273,7 +273,7 @@ impl<I: Inventory, R: Runs> Reconciler for AuditReconciler<I, R> {
         self.context.metrics.forget("ComplianceAudit", key);
         let Some(uid) = self.runner.forget(key) else { return };
         let (runs, key, now) = (Arc::clone(&self.context.runs), key.clone(), self.context.clock.now());
-        tokio::spawn(async move {
+        self.context.beside.spawn(async move {
             let Ok(known) = runs.recent(&key.namespace, &uid, dereference::RUNS).await else { return };
             for record in known.iter().filter(|record| !record.state.ended()) {
                 let run =

@@ -133,7 +133,7 @@ impl Runner {
         let presence = Presence { runner: self.clone(), key: key.clone(), serial: active.serial };
         active.tasks.insert(key.clone(), task);
         let span = tracing::info_span!("run", namespace = %key.namespace, name = %key.name, run_id = %request.key.run_id);
-        let (frame, permits) = (Arc::clone(frame), Arc::clone(&self.permits));
+        let (beside, frame, permits) = (frame.beside.clone(), Arc::clone(frame), Arc::clone(&self.permits));
         let work = async move {
             let term = tokio::select! {
                 biased;
@@ -161,7 +161,7 @@ impl Runner {
                 () = presence.tell(progress) => {}
             }
         };
-        let handle = tokio::spawn(work.instrument(span));
+        let handle = beside.spawn(work.instrument(span));
         if let Some(task) = active.tasks.get_mut(key) {
             task.abort = Some(handle.abort_handle());
         }
