@@ -68,6 +68,8 @@ pub struct Limits {
     pub refusals_per_second: u32,
     /// Connections at a time.
     pub connections: usize,
+    /// How long the handshake of TLS may take.
+    pub handshake_time: Duration,
     /// How long the headers of a request may take, and how long a connection may be idle before them.
     pub header_time: Duration,
     /// How long a client may take nothing of what it is sent.
@@ -85,6 +87,7 @@ impl Default for Limits {
             burst: 300,
             refusals_per_second: 5,
             connections: 512,
+            handshake_time: Duration::from_secs(30),
             // Clients keep a connection for 90 s: one that the server closes first fails a request now and then.
             header_time: Duration::from_mins(2),
             write_time: Duration::from_mins(1),
@@ -229,7 +232,7 @@ impl Exposure {
             match tls {
                 None => serve(stream, router, peer, limits, stop).await,
                 Some(acceptor) => {
-                    let shaken = tokio::time::timeout(limits.header_time, acceptor.accept(stream)).await;
+                    let shaken = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await;
                     if let Ok(Ok(stream)) = shaken {
                         serve(stream, router, peer, limits, stop).await;
                     }
