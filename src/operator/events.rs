@@ -67,15 +67,16 @@ impl Events {
         if self.fence.check().is_err() {
             return;
         }
+        let note = within_bytes(note, NOTE_BYTES_MAX);
         // Whoever runs this beside a folder of manifests has the log and nothing else to look at.
         if matches!(type_, EventType::Warning) {
             let (kind, namespace, name) = (&object.kind, &object.namespace, &object.name);
-            tracing::warn!(kind, namespace, name, reason, "{}", within_bytes(note, NOTE_BYTES_MAX));
+            tracing::warn!(kind, namespace, name, reason, "{note}");
         }
         let event = Event {
             type_,
             reason: bounded(reason, 128),
-            note: Some(within_bytes(note, NOTE_BYTES_MAX)),
+            note: Some(note),
             action: bounded(action, 128),
             secondary: None,
         };

@@ -177,6 +177,17 @@ impl LabelOperator {
             Self::DoesNotExist => "DoesNotExist",
         }
     }
+
+    /// Whether a label with this value, or without one, is as asked. `values` are those of `In` and `NotIn`.
+    pub fn holds(self, value: Option<&String>, values: &[String]) -> bool {
+        let listed = value.is_some_and(|value| values.contains(value));
+        match self {
+            Self::In => listed,
+            Self::NotIn => !listed,
+            Self::Exists => value.is_some(),
+            Self::DoesNotExist => value.is_none(),
+        }
+    }
 }
 
 /// A condition on one tag.

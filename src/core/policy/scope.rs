@@ -80,19 +80,7 @@ impl Accounts {
     fn contain(&self, id: &AccountId, labels: &BTreeMap<String, String>) -> bool {
         (self.ids.is_empty() || self.ids.contains(id))
             && self.labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-            && self.expressions.iter().all(|expression| expression.holds(labels))
-    }
-}
-
-impl LabelExpression {
-    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
-        let value = labels.get(&self.key);
-        match self.operator {
-            LabelOperator::In => value.is_some_and(|value| self.values.contains(value)),
-            LabelOperator::NotIn => !value.is_some_and(|value| self.values.contains(value)),
-            LabelOperator::Exists => value.is_some(),
-            LabelOperator::DoesNotExist => value.is_none(),
-        }
+            && self.expressions.iter().all(|each| each.operator.holds(labels.get(&each.key), &each.values))
     }
 }
 

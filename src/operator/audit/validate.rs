@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use tagwarden_api::audit::{ComplianceAuditSpec, CompliantWhen, ConcurrencyPolicy, LabelSelector};
 use tagwarden_api::condition::reason;
-use tagwarden_api::policy::{LabelOperator, Severity as Declared};
 use tagwarden_core::duration;
 use tagwarden_core::finding::Severity;
-use tagwarden_core::policy::{Policy, Requested};
+use tagwarden_core::policy::{LabelOperator, Policy, Requested};
 use tagwarden_core::registry::{Registry, TypeId};
 use tagwarden_core::schedule::{Schedule, ScheduleError};
 
@@ -90,7 +89,7 @@ pub(super) fn validate(spec: &ComplianceAuditSpec, registry: &Registry) -> Resul
             exclude: named("spec.resources.exclude", &resources.exclude, registry)?,
         },
         max_resources: u64::from(resources.max_resources.unwrap_or(MAX_RESOURCES).max(1).unsigned_abs()),
-        threshold: spec.severity_threshold.map_or(Severity::Info, severity),
+        threshold: spec.severity_threshold.map_or(Severity::Info, Into::into),
         max_violations: count(report.max_violations.unwrap_or(50)).min(100),
         successes_kept: count(report.successful_history_limit.unwrap_or(3)).min(100),
         failures_kept: count(report.failed_history_limit.unwrap_or(1)).min(100),
@@ -152,26 +151,10 @@ fn named(field: &str, patterns: &[String], registry: &Registry) -> Result<Vec<Ty
 /// Whether an object with these labels is selected.
 pub(super) fn selects(selector: &LabelSelector, labels: &std::collections::BTreeMap<String, String>) -> bool {
     selector.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().all(|wanted| {
-            let value = labels.get(&wanted.key);
-            let listed = value.is_some_and(|value| wanted.values.contains(value));
-            match wanted.operator {
-                LabelOperator::In => listed,
-                LabelOperator::NotIn => !listed,
-                LabelOperator::Exists => value.is_some(),
-                LabelOperator::DoesNotExist => value.is_none(),
-            }
-        })
-}
-
-fn severity(declared: Declared) -> Severity {
-    match declared {
-        Declared::Critical => Severity::Critical,
-        Declared::High => Severity::High,
-        Declared::Medium => Severity::Medium,
-        Declared::Low => Severity::Low,
-        Declared::Info => Severity::Info,
-    }
+        && selector
+            .match_expressions
+            .iter()
+            .all(|wanted| LabelOperator::from(wanted.operator).holds(labels.get(&wanted.key), &wanted.values))
 }
 
 fn count(number: i32) -> usize {

@@ -11,14 +11,12 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tagwarden_api::audit::{ComplianceAudit, RunResult};
 use tagwarden_api::condition::{COMPLIANT, READY};
-use tagwarden_api::policy::Severity as Declared;
 use tagwarden_api::report::{
     AccountCount, AuditRef, ComplianceReport, ComplianceReportSpec, ComplianceReportStatus, Coverage,
     CoverageGap, TypeCount, Violation,
 };
 use tagwarden_app::audit::outcome::RunOutcome;
 use tagwarden_app::audit::ports::RunRecord;
-use tagwarden_core::finding::Severity;
 use tagwarden_core::report::ViolationRow;
 use tagwarden_core::run::{RunState, label_value};
 
@@ -217,13 +215,7 @@ fn violation(row: &ViolationRow) -> Violation {
         resource_type: bounded(&row.resource_type, 128),
         tag_key: bounded(&row.finding.tag_key, 128),
         violation_type: row.finding.violation_type.as_str().to_owned(),
-        severity: match row.finding.severity {
-            Severity::Critical => Declared::Critical,
-            Severity::High => Declared::High,
-            Severity::Medium => Declared::Medium,
-            Severity::Low => Declared::Low,
-            Severity::Info => Declared::Info,
-        },
+        severity: row.finding.severity.into(),
         message: bounded(&row.finding.message(), 256),
     }
 }
