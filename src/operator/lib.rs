@@ -23,6 +23,8 @@ pub mod metrics;
 pub mod policy;
 pub mod queue;
 pub mod report;
+#[cfg(test)]
+mod scripted;
 mod watches;
 pub mod write;
 
