@@ -18,8 +18,12 @@ pub enum Class {
     Invalid,
     /// It may.
     Transient,
-    /// The object, or the right to work on it, is gone: nothing is wrong, and nothing is left to do.
+    /// Somebody else wrote at the same moment: trying again at once is likely to help.
+    Contended,
+    /// The object is gone: nothing is wrong, and nothing is left to do.
     Moot,
+    /// The right to work on it is gone: it is due as soon as this replica has that again.
+    NotLeading,
 }
 
 /// An error of a reconcile.
@@ -73,9 +77,26 @@ pub enum ObjectError {
         /// The kind and the key of the object.
         what: String,
     },
+    /// Somebody else wrote it at the same time.
+    #[error("{what} was written by somebody else at the same time")]
+    Contended {
+        /// The kind and the key of the object.
+        what: String,
+    },
     /// This replica does not lead any more.
     #[error(transparent)]
     NotLeading(#[from] crate::lease::NotLeading),
+}
+
+impl ObjectError {
+    /// What the API server said, where it refused.
+    pub(crate) fn status(&self) -> Option<&kube::core::Status> {
+        let Self::Api { source, .. } = self else { return None };
+        match &**source {
+            kube::Error::Api(status) => Some(status),
+            _ => None,
+        }
+    }
 }
 
 impl Classified for ObjectError {
@@ -83,7 +104,9 @@ impl Classified for ObjectError {
         match self {
             Self::Api { .. } | Self::TimedOut { .. } | Self::NotOurs { .. } => Class::Transient,
             Self::Json { .. } => Class::Invalid,
-            Self::Gone { .. } | Self::NotLeading(_) => Class::Moot,
+            Self::Contended { .. } => Class::Contended,
+            Self::Gone { .. } => Class::Moot,
+            Self::NotLeading(_) => Class::NotLeading,
         }
     }
 }
