@@ -15,7 +15,7 @@ use crate::backoff;
 use crate::cache::Cache;
 use crate::failure::{Class, Classified, Next};
 use crate::key::Key;
-use crate::lease::Fence;
+use crate::lease::{Fence, Term};
 use crate::metrics::{ControllerMetrics, ReconcileResult};
 use crate::queue::{Outcome, Queue, Turn};
 use crate::write::Object;
@@ -41,6 +41,9 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// The object is gone. Nothing that is done here may take long.
     fn forget(&self, key: &Key);
+
+    /// This replica leads from now on, and knows all objects. Nothing that is done here may take long.
+    fn leading(&self, _term: &Term) {}
 }
 
 /// A reconciler with its queue.
@@ -87,6 +90,7 @@ impl<R: Reconciler> Controller<R> {
                 () = stop.cancelled() => return,
                 term = async { self.cache.complete().await; fence.leading().await } => term,
             };
+            self.reconciler.leading(&term);
             // What others did while this one waited is not known.
             for key in self.cache.keys() {
                 self.queue.add(&key);

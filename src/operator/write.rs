@@ -1,15 +1,15 @@
 //! Writing to the API server: statuses, and objects that belong to ours. Nothing is written that is there already,
 //! and nothing is written by a replica that does not lead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::NamespaceResourceScope;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -163,6 +163,14 @@ impl Writer {
         let what = format!("ConfigMap {}/{name}", Key::of(owner).namespace);
         let there = within("read", &what, api.get_opt(name)).await?;
         Ok(there.filter(|there| belongs(&there.metadata, owner)).map(|there| there.data.unwrap_or_default()))
+    }
+
+    /// The uids of all objects of a kind in a namespace, of those that cannot be understood as well.
+    pub(crate) async fn uids<K: Object>(&self, namespace: &str) -> Result<BTreeSet<String>, ObjectError> {
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("the {} of {namespace}", K::plural(&()));
+        let all = within("list", &what, api.list(&ListParams::default())).await?;
+        Ok(all.items.iter().filter_map(ResourceExt::uid).collect())
     }
 
     /// The bytes of a Secret's entry; `None`: there is no such Secret, or it has no such entry.

@@ -107,12 +107,13 @@ impl Facts {
         found.chain(missing).collect()
     }
 
-    /// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins.
+    /// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins, and
+    /// those that are named stay the same ones while one is missing.
     pub(super) fn scope(&self, audit: &ComplianceAudit) -> Scope {
         let spec = &audit.spec;
         let accounts = match &spec.accounts.selector {
             _ if !spec.accounts.names.is_empty() => {
-                self.accounts.iter().map(|account| account.spec.account_id.clone()).collect()
+                spec.accounts.names.iter().map(|name| format!("name {name}")).collect()
             }
             Some(selector) => {
                 let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));

@@ -15,7 +15,7 @@ use tagwarden_core::run::{RunState, Trigger};
 use tagwarden_core::tally::Tally;
 
 use super::decide::Accounts;
-use super::runner::Underway;
+use super::runner::{Setback, Underway};
 use crate::conditions::{Answer, Finding, bounded, find, merge, seconds};
 use crate::write::STATUS_BYTES_MAX;
 
@@ -43,6 +43,8 @@ pub(super) struct View<'a> {
     pub(super) runs: &'a [RunRecord],
     /// The run that this process works on.
     pub(super) underway: Option<&'a Underway>,
+    /// Why the open run does not go on now.
+    pub(super) setback: Option<&'a Setback>,
     /// Runs that ended since the status was last written, oldest first.
     pub(super) ended: &'a [Published],
     pub(super) token: Option<String>,
@@ -277,8 +279,19 @@ fn findings(view: &View<'_>, status: &ComplianceAuditStatus) -> Vec<Finding> {
         _ => {
             if let Some(run) = &status.run {
                 // Without the number of accounts that are done: this message would change all the time.
-                let message = format!("run {} is under way", run.id);
-                findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING, message));
+                findings.push(match view.setback {
+                    None => {
+                        let message = format!("run {} is under way", run.id);
+                        Finding::new(RECONCILING, true, reason::PROGRESSING, message)
+                    }
+                    Some(setback) => {
+                        let message = format!(
+                            "run {} could not go on, and is taken up again: {}",
+                            run.id, setback.cause
+                        );
+                        Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message)
+                    }
+                });
             }
         }
     }
