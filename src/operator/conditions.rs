@@ -2,6 +2,7 @@
 
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+pub use tagwarden_core::text::bounded;
 
 /// Longer messages are cut; the API allows 32768 characters, and statuses are to stay small.
 const MESSAGE_CHARS_MAX: usize = 1024;
@@ -98,14 +99,6 @@ pub fn find<'a>(conditions: &'a [Condition], condition: &str) -> Option<&'a Cond
 pub fn seconds(time: Timestamp) -> Time {
     let whole = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
     Time(time.round(whole).unwrap_or(time))
-}
-
-/// At most so many characters, the last one an ellipsis where something was cut.
-pub fn bounded(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
-    }
 }
 
 #[cfg(test)]

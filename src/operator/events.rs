@@ -1,6 +1,8 @@
 //! Events: what happened to an object, for people. Repetitions are counted on one event. Telling is best effort: an
 //! event that cannot be written never fails the work.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -24,6 +26,8 @@ pub const REPORTER: &str = "tagwarden";
 pub struct Events {
     recorder: Recorder,
     fence: Fence,
+    /// Whether that was refused last, so that it is said once.
+    forbidden: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Events {
@@ -36,7 +40,7 @@ impl Events {
     /// Writes events as this instance, while it leads.
     pub fn new(client: Client, instance: &str, fence: Fence) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(bounded(instance, 128)) };
-        Self { recorder: Recorder::new(client, reporter), fence }
+        Self { recorder: Recorder::new(client, reporter), fence, forbidden: Arc::default() }
     }
 
     /// Something happened as it should. `action` is what was being done, both words in `PascalCase`.
@@ -81,19 +85,29 @@ impl Events {
             secondary: None,
         };
         match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => self.forbidden.store(false, Ordering::Relaxed),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+                if !self.forbidden.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        error = status.message,
+                        "events cannot be written: let the service account of Tagwarden create and patch events of \
+                         events.k8s.io, as the rules of the Helm chart do"
+                    );
+                }
+            }
             Ok(Err(error)) => tracing::debug!(%error, reason, "an event could not be written"),
             Err(_) => tracing::debug!(reason, "an event could not be written in time"),
         }
     }
 }
 
+/// At most so many bytes, cut as [`bounded`] does.
 fn within_bytes(text: &str, bytes_max: usize) -> String {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    if text.len() <= bytes_max {
+        return text.to_owned();
     }
-    text[..end].to_owned()
+    let end = text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8()));
+    bounded(text, text[..end].chars().count() + 1)
 }
 
 #[cfg(test)]
@@ -102,8 +116,9 @@ mod tests {
 
     #[test]
     fn a_note_is_cut_between_characters() {
-        assert_eq!(within_bytes("aé", 2), "a");
-        assert_eq!(within_bytes("aé", 3), "aé");
+        assert_eq!(within_bytes("aéé", 4), "a…");
+        assert_eq!(within_bytes("aéé", 5), "aéé");
+        assert_eq!(within_bytes("one two three", 12), "one two…");
         assert_eq!(within_bytes("", 3), "");
     }
 }
