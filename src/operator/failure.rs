@@ -99,6 +99,23 @@ impl ObjectError {
     }
 }
 
+impl ObjectError {
+    /// What to tell people where the API server does not let us: what it is about, and who can change that.
+    pub(crate) fn forbidden(&self) -> Option<String> {
+        let status = self.status().filter(|status| status.is_forbidden())?;
+        let Self::Api { action, what, .. } = self else { return None };
+        // Of its words, those after the user: verb, resource and namespace. Others are about quotas and the like.
+        Some(match status.message.split_once(" cannot ") {
+            Some((_, rest)) => format!(
+                "could not {action} {what}: Tagwarden cannot {}: let its service account do that, as the rules of the \
+                 Helm chart do",
+                rest.trim_end_matches('.')
+            ),
+            None => format!("could not {action} {what}: {}", status.message),
+        })
+    }
+}
+
 impl Classified for ObjectError {
     fn class(&self) -> Class {
         match self {
@@ -108,5 +125,31 @@ impl Classified for ObjectError {
             Self::Gone { .. } => Class::Moot,
             Self::NotLeading(_) => Class::NotLeading,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u16, reason: &str, message: &str) -> ObjectError {
+        let (_, status) = crate::scripted::refused(code, reason, message);
+        let source = Box::new(kube::Error::Api(Box::new(serde_json::from_value(status).unwrap())));
+        ObjectError::Api { action: "create", what: "ConfigMap a/x".into(), source }
+    }
+
+    #[test]
+    fn a_permission_that_is_missing_is_named_with_its_remedy_and_without_the_user() {
+        let message = r#"configmaps is forbidden: User "system:serviceaccount:t:t" cannot create resource "configmaps" in API group "" in the namespace "a""#;
+        let said = refused(403, "Forbidden", message).forbidden().unwrap();
+        for part in
+            ["create ConfigMap a/x", r#"cannot create resource "configmaps""#, "service account", "Helm"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!said.contains("system:"), "{said}");
+        let quota = refused(403, "Forbidden", "configmaps \"x\" is forbidden: exceeded quota: small");
+        assert!(quota.forbidden().is_some_and(|said| said.ends_with("exceeded quota: small")));
+        assert_eq!(refused(409, "Conflict", "no").forbidden(), None);
     }
 }

@@ -24,6 +24,7 @@ pub mod policy;
 pub mod queue;
 pub mod report;
 #[cfg(test)]
+#[path = "scripted_tests.rs"]
 mod scripted;
 mod watches;
 pub mod write;

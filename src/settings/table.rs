@@ -155,6 +155,14 @@ settings! {
         /// Let a `ClientAccount` take its external id from a Secret of its namespace. Whoever may write those could
         /// then choose the id of somebody else, so it is off.
         allow_external_id_secret_ref: bool = Default::Text("false");
+        /// Let a `ClientAccount` have no external id (`mode: None`). Whoever may create one could then look into every
+        /// account whose role trusts Tagwarden without asking for an id. Where nobody says, it is allowed only as long as
+        /// the objects are of one user alone: embedded in a file, and without `--api-listen`.
+        allow_no_external_id: Option<bool> = Default::Nothing;
+        /// Let a `ClientAccount` be looked at with the credentials that Tagwarden runs with (`mode: Ambient`). Whoever may
+        /// create one could then look into the account of Tagwarden itself. Where nobody says, it is allowed as
+        /// `--allow-no-external-id` is.
+        allow_ambient_account: Option<bool> = Default::Nothing;
         /// The role or user that trust policies name as the one who may look at accounts. Found out from AWS unless given;
         /// a role with a path has to be given.
         principal_arn: Option<Arn>, "ARN" = Default::Nothing;
@@ -172,6 +180,25 @@ settings! {
         log_format: LogFormat = Default::Depends("`text` on a terminal, else `json`", |around| {
             if around.terminal { "text" } else { "json" }.to_owned()
         });
+    }
+}
+
+impl Settings {
+    /// Whether nobody declares objects but the user who started the program.
+    fn is_private(&self) -> bool {
+        self.control_plane == ControlPlane::Embedded
+            && self.api_listen.is_none()
+            && !self.store.expose().starts_with("postgres")
+    }
+
+    /// Whether accounts without an external id are looked at.
+    pub fn allows_no_external_id(&self) -> bool {
+        self.allow_no_external_id.unwrap_or_else(|| self.is_private())
+    }
+
+    /// Whether accounts are looked at with our own credentials.
+    pub fn allows_ambient_account(&self) -> bool {
+        self.allow_ambient_account.unwrap_or_else(|| self.is_private())
     }
 }
 
