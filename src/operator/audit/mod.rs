@@ -15,6 +15,7 @@ mod sweep;
 mod tests;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,7 +140,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         let now = self.context.clock.now();
         let mut work = match self.work(audit, valid, now).await {
             Ok(work) => work,
-            Err(Undone::Objects(error)) => return Err(error),
+            Err(Undone::Objects(error)) => return self.without_objects(audit, valid, error).await,
             Err(Undone::Runs(error)) => return self.without_store(audit, valid, &error).await,
         };
         let before = audit.status.clone().unwrap_or_default();
@@ -147,7 +148,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             let status = work.status(audit, valid, &before, now);
             match self.publish(audit, valid, &status, &mut work.ended).await {
                 Ok(()) => {}
-                Err(Undone::Objects(error)) => return Err(error),
+                Err(Undone::Objects(error)) => return self.without_objects(audit, valid, error).await,
                 Err(Undone::Runs(error)) => return self.without_store(audit, valid, &error).await,
             }
         }
@@ -156,6 +157,23 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         self.tell_ended(audit, &work.ended).await;
         let resumed = work.setback.and_then(|setback| setback.wait());
         Ok(Next::After(until(now, work.plan.wake).min(resumed.unwrap_or(AT_LEAST_EVERY))))
+    }
+
+    /// Objects could not be read or written. Where that takes somebody who grants it, the status says so, and
+    /// everything else in it stays.
+    async fn without_objects(
+        &self,
+        audit: &ComplianceAudit,
+        valid: &Valid,
+        error: ObjectError,
+    ) -> Result<Next, ObjectError> {
+        if let Some(message) = error.forbidden() {
+            let before = audit.status.clone().unwrap_or_default();
+            let obstacle = Obstacle::Forbidden(message);
+            let status = self.blocked(audit, &before, valid.compliant_when.as_ref(), obstacle);
+            self.write(audit, &status).await?;
+        }
+        Err(error)
     }
 
     /// The store does not work: the status says so, and everything else in it stays.
@@ -204,6 +222,8 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             compliant_when,
             obstacle: Some(obstacle),
             accounts: decide::Accounts::default(),
+            key: &Key::of(audit),
+            standings: &BTreeMap::new(),
             runs: &[],
             underway: None,
             setback: None,
@@ -253,6 +273,8 @@ impl Work {
             compliant_when: valid.compliant_when.as_ref(),
             obstacle: obstacle(audit, &self.facts),
             accounts: self.facts.in_numbers(),
+            key: &Key::of(audit),
+            standings: &self.facts.standings(),
             runs: &self.facts.runs,
             underway: self.underway.as_ref(),
             setback: self.setback.as_ref().filter(|_| self.underway.is_none()),

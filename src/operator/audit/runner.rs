@@ -57,6 +57,11 @@ pub(super) struct Setback {
 }
 
 impl Setback {
+    #[cfg(test)]
+    pub(super) fn for_test(run_id: &str, cause: &str) -> Self {
+        Self { run_id: run_id.into(), cause: cause.into(), times: 1, until: Instant::now() }
+    }
+
     /// How long it is still left alone.
     pub(super) fn wait(&self) -> Option<Duration> {
         let wait = self.until.saturating_duration_since(Instant::now());

@@ -1,6 +1,9 @@
 //! What the status of an audit says.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use tagwarden_api::REQUESTED_AT;
 use tagwarden_api::audit::{
     AccountsStatus, ComplianceAuditStatus, CompliantWhen, FailingAccount, HistoryLine, PolicyUsed, ReportRef,
     RunPhase, RunResult, RunStatus, TagCount, Trigger as ShownTrigger,
@@ -15,8 +18,10 @@ use tagwarden_core::run::{RunState, Trigger};
 use tagwarden_core::tally::Tally;
 
 use super::decide::Accounts;
+use super::dereference::Standing;
 use super::runner::{Setback, Underway};
 use crate::conditions::{Answer, Finding, bounded, find, merge, seconds};
+use crate::key::Key;
 use crate::write::STATUS_BYTES_MAX;
 
 /// Lines of the history.
@@ -39,6 +44,10 @@ pub(super) struct View<'a> {
     /// What keeps the audit from running at all.
     pub(super) obstacle: Option<Obstacle>,
     pub(super) accounts: Accounts,
+    /// The audit.
+    pub(super) key: &'a Key,
+    /// How its accounts stand now, by name.
+    pub(super) standings: &'a BTreeMap<String, Standing>,
     /// Newest first.
     pub(super) runs: &'a [RunRecord],
     /// The run that this process works on.
@@ -71,6 +80,8 @@ pub(super) enum Obstacle {
     Policy(String),
     /// No account is selected.
     NoAccounts(String),
+    /// The API server does not let us do what a run needs.
+    Forbidden(String),
     /// The store does not work now.
     Store(String),
 }
@@ -92,7 +103,7 @@ pub(super) fn status(view: &View<'_>) -> ComplianceAuditStatus {
         status.last_attempt_time = Some(seconds(newest.started_at));
     }
     for ended in view.ended {
-        take(&mut status, ended);
+        take(&mut status, ended, view.standings);
     }
     let findings = findings(view, &status);
     status.conditions = merge(&before.conditions, findings, view.generation, view.now);
@@ -100,7 +111,7 @@ pub(super) fn status(view: &View<'_>) -> ComplianceAuditStatus {
 }
 
 /// What a run that ended changes.
-fn take(status: &mut ComplianceAuditStatus, ended: &Published) {
+fn take(status: &mut ComplianceAuditStatus, ended: &Published, standings: &BTreeMap<String, Standing>) {
     let Published { record, outcome, reported } = ended;
     if *reported {
         status.report_ref = Some(ReportRef { name: record.run_id.clone() });
@@ -116,7 +127,7 @@ fn take(status: &mut ComplianceAuditStatus, ended: &Published) {
         revision: bounded(&record.policy_revision, 80),
     });
     let Some(outcome) = outcome else { return };
-    status.accounts = Some(accounts(outcome));
+    status.accounts = Some(accounts(outcome, standings));
     if record.state == RunState::Succeeded {
         status.last_successful_time = record.finished_at.map(seconds);
         status.summary = Some(summary(outcome));
@@ -140,7 +151,10 @@ pub(crate) fn summary(outcome: &RunOutcome) -> Summary {
             .into_iter()
             .map(|severity| (severity.as_str().to_owned(), number(tally.by_severity[severity as usize])))
             .collect(),
-        gaps: number(outcome.gaps),
+        // Those of accounts of which nothing was seen are told as accounts.
+        gaps: number(
+            outcome.accounts.iter().filter(|line| line.failure.is_none()).map(|line| line.gaps).sum(),
+        ),
     }
 }
 
@@ -173,11 +187,16 @@ pub(crate) fn small(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn accounts(outcome: &RunOutcome) -> AccountsStatus {
+pub(crate) fn accounts(outcome: &RunOutcome, standings: &BTreeMap<String, Standing>) -> AccountsStatus {
     let failed = outcome.failing().count();
+    // An account that is known not to be usable says best why.
+    let own = |name: &str| {
+        let standing = standings.get(name).filter(|standing| standing.ready_since.is_none())?;
+        Some(bounded(&standing.reason, 128))
+    };
     let failing = outcome.failing().take(NAMED).map(|(line, gap)| FailingAccount {
         name: bounded(&line.name, 253),
-        reason: word(gap.state).into(),
+        reason: own(&line.name).unwrap_or_else(|| word(gap.state).into()),
         message: Some(bounded(&gap.cause, CAUSE_CHARS)),
     });
     AccountsStatus {
@@ -272,6 +291,9 @@ fn findings(view: &View<'_>, status: &ComplianceAuditStatus) -> Vec<Finding> {
         Some(Obstacle::Invalid { reason, message }) => {
             findings.push(Finding::new(STALLED, true, reason, message.clone()));
         }
+        Some(Obstacle::Forbidden(message)) => {
+            findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message.clone()));
+        }
         Some(Obstacle::Store(cause)) => {
             let message = format!("the store does not work: {cause}");
             findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message));
@@ -309,6 +331,9 @@ fn ready(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
         Some(Obstacle::NoAccounts(message)) => {
             return Finding::new(READY, false, reason::NO_ACCOUNTS, message.clone());
         }
+        Some(Obstacle::Forbidden(message)) => {
+            return Finding::new(READY, false, reason::FORBIDDEN, message.clone());
+        }
         Some(Obstacle::Store(_)) | None => by_last_run(view, status),
     };
     if view.suspended {
@@ -316,6 +341,27 @@ fn ready(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
         return Finding { reason: reason::SUSPENDED, message, ..finding };
     }
     finding
+}
+
+/// What to do where accounts that the last run could not look into have been mended since. Nobody else would see to
+/// that before the next slot of the schedule.
+fn hint(view: &View<'_>, status: &ComplianceAuditStatus, since: Timestamp) -> Option<String> {
+    let failing = status.accounts.iter().flat_map(|accounts| &accounts.failing);
+    let is_mended = |name: &str| {
+        let ready_since = view.standings.get(name).and_then(|standing| standing.ready_since);
+        ready_since.is_some_and(|ready_since| ready_since >= since)
+    };
+    let mut mended = failing.map(|account| &*account.name).filter(|name| is_mended(name));
+    let first = mended.next().filter(|_| !view.suspended && status.run.is_none())?;
+    let Key { namespace, name } = view.key;
+    let who = match mended.count() {
+        0 => format!("ClientAccount {first} is"),
+        more => format!("ClientAccount {first} and {more} more are"),
+    };
+    Some(format!(
+        "; {who} Ready since: to look again now, kubectl annotate --overwrite complianceaudit {name} -n {namespace} \
+         {REQUESTED_AT}=\"$(date)\""
+    ))
 }
 
 /// Begins the message of an audit that is suspended, before what it would say otherwise.
@@ -338,7 +384,9 @@ fn by_last_run(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
             reason: record.reason.as_deref(),
             cause: record.cause.as_deref(),
         };
-        return says(&last, status);
+        let mut finding = says(&last, status);
+        finding.message.extend(hint(view, status, record.started_at));
+        return finding;
     }
     // The store has forgotten it, or is away; the status has not.
     let Some(line) = status.history.iter().find(|line| line.result != RunResult::Cancelled) else {
@@ -386,24 +434,19 @@ fn says(last: &LastRun<'_>, status: &ComplianceAuditStatus) -> Finding {
 
 /// What could not be seen, in words.
 pub(crate) fn partial(summary: &Summary, accounts: Option<&AccountsStatus>) -> String {
-    let mut parts = Vec::new();
-    match accounts {
-        Some(accounts) if accounts.failed > 0 => {
-            parts.push(format!("{} of {} accounts", accounts.failed, accounts.total));
+    let mut told = String::new();
+    let mut tell = |count: i64, one: &str, many: &str, what: &str| {
+        if count > 0 {
+            told.push_str(&format!("; {count} {} {what}", if count == 1 { one } else { many }));
         }
-        _ => {}
+    };
+    if let Some(accounts) = accounts {
+        let of = format!("of {} accounts", accounts.total);
+        tell(accounts.failed.into(), &of, &of, "could not be entered or read");
     }
-    if summary.gaps > 0 {
-        parts.push(format!("{} cells of account, region and type", summary.gaps));
-    }
-    if summary.unknown > 0 {
-        parts.push(format!("the tags of {} resources", summary.unknown));
-    }
-    if parts.is_empty() {
-        "; not everything could be seen".to_owned()
-    } else {
-        format!("; could not fully see {}", parts.join(", "))
-    }
+    tell(summary.gaps, "cell", "cells", "of account, region and type could not be fully seen");
+    tell(summary.unknown, "resource has", "resources have", "tags that could not be read");
+    if told.is_empty() { "; not everything could be seen".to_owned() } else { told }
 }
 
 fn before_the_first(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
