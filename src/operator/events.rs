@@ -1,15 +1,15 @@
 //! Events: what happened to an object, for people. Repetitions are counted on one event. Telling is best effort: an
 //! event that cannot be written never fails the work.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
-use crate::conditions::bounded;
+use crate::conditions::{NO_EVENTS, bounded};
 use crate::lease::Fence;
 
 /// The API allows 1 KiB; characters may take several bytes.
@@ -26,8 +26,8 @@ pub const REPORTER: &str = "tagwarden";
 pub struct Events {
     recorder: Recorder,
     fence: Fence,
-    /// Whether that was refused last, so that it is said once.
-    forbidden: Arc<AtomicBool>,
+    /// Whether that was refused last, by namespace.
+    refused: Arc<Mutex<BTreeMap<String, bool>>>,
 }
 
 impl std::fmt::Debug for Events {
@@ -40,7 +40,7 @@ impl Events {
     /// Writes events as this instance, while it leads.
     pub fn new(client: Client, instance: &str, fence: Fence) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(bounded(instance, 128)) };
-        Self { recorder: Recorder::new(client, reporter), fence, forbidden: Arc::default() }
+        Self { recorder: Recorder::new(client, reporter), fence, refused: Arc::default() }
     }
 
     /// Something happened as it should. `action` is what was being done, both words in `PascalCase`.
@@ -57,6 +57,20 @@ impl Events {
         K: Resource<DynamicType = ()> + Sync,
     {
         self.publish(EventType::Warning, object.object_ref(&()), reason, action, note).await;
+    }
+
+    /// Whether events in this namespace are refused; `None` while none was written by this process.
+    pub fn are_refused(&self, namespace: &str) -> Option<bool> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).copied()
+    }
+
+    fn note(&self, namespace: Option<&str>, refused: bool) {
+        let namespace = namespace.unwrap_or_default().to_owned();
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(namespace.clone(), refused);
+        if refused && before != Some(true) {
+            tracing::warn!(namespace, "events are refused{NO_EVENTS}");
+        }
     }
 
     /// The same for an object of which only a reference is known.
@@ -85,15 +99,10 @@ impl Events {
             secondary: None,
         };
         match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => self.forbidden.store(false, Ordering::Relaxed),
+            Ok(Ok(())) => self.note(object.namespace.as_deref(), false),
             Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-                if !self.forbidden.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(
-                        error = status.message,
-                        "events cannot be written: let the service account of Tagwarden create and patch events of \
-                         events.k8s.io, as the rules of the Helm chart do"
-                    );
-                }
+                tracing::debug!(error = status.message, reason, "an event was refused");
+                self.note(object.namespace.as_deref(), true);
             }
             Ok(Err(error)) => tracing::debug!(%error, reason, "an event could not be written"),
             Err(_) => tracing::debug!(reason, "an event could not be written in time"),

@@ -193,7 +193,7 @@ fn without_permissions(namespace: &str) {
     let user = server.fresh_user();
     let admin = Admin { server, namespace, directory: tempfile::tempdir().unwrap() };
     let roles = roles(namespace, &user.name);
-    admin.apply(&without_creating(&roles, &["secrets", "compliancereports"]));
+    admin.apply(&without_creating(&roles, &["secrets", "compliancereports", "events"]));
     let controller = Setup::on_kubernetes(&server.kubeconfig_of(&user).unwrap())
         .behind(&proxy)
         .args(["--namespace", namespace, "--watch-namespaces", namespace, "--store", "sqlite:tagwarden.db"])
@@ -210,6 +210,8 @@ fn without_permissions(namespace: &str) {
         );
         assert!(!said.contains(&user.name), "{said}");
     }
+    let audit = admin.kubectl(&["get", "tagaudit/nightly", "-o", MESSAGE]);
+    assert!(audit.contains("events cannot be written"), "{audit}");
     // Granted: nothing else is needed.
     admin.apply(&roles);
     admin.kubectl(&["wait", "tagaudit/nightly", "--for=condition=Ready", "--timeout=120s"]);

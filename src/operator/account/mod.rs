@@ -107,7 +107,7 @@ where
                 let verify = apply::Verify { account, valid, stranger };
                 let outcome = verify.run(&self.context, &self.principal).await?;
                 if stranger && outcome.exposure().is_some_and(|exposure| exposure != Exposure::Unknown) {
-                    self.strangers.note(key, generation(account), now);
+                    self.strangers.note(key.clone(), generation(account), now);
                 }
                 outcome
             }
@@ -117,6 +117,7 @@ where
             valid: validated.as_ref().ok(),
             outcome: &outcome,
             older: inputs.rival.as_ref().map(|rival| &rival.namesake),
+            events_refused: frame.events.are_refused(&key.namespace),
         };
         let status = status::status(&view, frame.clock.now(), fastrand::f64());
         let next = decide::next(&status, frame.clock.now());

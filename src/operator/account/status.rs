@@ -17,7 +17,7 @@ use super::decide::requested;
 use super::dereference::{Namesake, NoExternalId};
 use super::validate::{Refusal, Valid};
 use super::{external_id_mode, generation};
-use crate::conditions::{Answer, Finding, find, merge, seconds};
+use crate::conditions::{Answer, Finding, find, merge, note_events, seconds};
 
 /// An interval is shortened by up to this share, so that accounts that came at once do not come at once for ever.
 const SPREAD: f64 = 0.1;
@@ -73,16 +73,19 @@ pub(super) struct View<'a> {
     pub(super) outcome: &'a Outcome,
     /// An older object that names the same account, which lets neither in.
     pub(super) older: Option<&'a Namesake>,
+    /// Whether events are, as far as that is known.
+    pub(super) events_refused: Option<bool>,
 }
 
 /// The status after this outcome. `chance`, between 0 and 1, spreads the next look.
 pub(super) fn status(view: &View<'_>, now: Timestamp, chance: f64) -> ClientAccountStatus {
-    let View { account, valid, outcome, older } = *view;
+    let View { account, valid, outcome, older, events_refused } = *view;
     let before = account.status.clone().unwrap_or_default();
     let mut findings = findings(account, &before, outcome);
     if let Some(older) = older.filter(|_| is_contested(&findings)) {
         findings.push(Finding::new(CONFLICT, true, reason::DUPLICATE_ACCOUNT, contest(account, older)));
     }
+    note_events(&mut findings, &before.conditions, events_refused);
     let mut status = ClientAccountStatus {
         observed_generation: Some(generation(account)),
         conditions: merge(&before.conditions, findings, generation(account), now),

@@ -148,7 +148,13 @@ fn refused(because: RefusedBecause) -> Outcome {
 
 fn with_status(mut account: ClientAccount, outcome: &Outcome) -> ClientAccount {
     let validated = validate(&account, &settings());
-    let view = View { account: &account, valid: validated.as_ref().ok(), outcome, older: None };
+    let view = View {
+        account: &account,
+        valid: validated.as_ref().ok(),
+        outcome,
+        older: None,
+        events_refused: None,
+    };
     account.status = Some(status(&view, now(), 0.0));
     account
 }
@@ -281,6 +287,7 @@ fn contested(mut account: ClientAccount, outcome: &Outcome) -> ClientAccount {
         valid: validated.as_ref().ok(),
         outcome,
         older: Some(&Namesake::Elsewhere),
+        events_refused: None,
     };
     account.status = Some(status(&view, now(), 0.0));
     account

@@ -112,7 +112,7 @@ fn without_twins(accounts: Vec<Arc<ClientAccount>>, known: &Cache<ClientAccount>
                     if accounts.iter().any(|other| other.name_any() == first)
             )
     };
-    accounts.iter().filter(|account| !is_twin(account)).map(Arc::clone).collect()
+    accounts.iter().filter(|account| !is_twin(account)).cloned().collect()
 }
 
 impl Facts {

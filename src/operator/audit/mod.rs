@@ -88,7 +88,9 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         let ended = self.ended(audit, &before, &facts.runs).await?;
         let open = facts.runs.iter().find(|record| !record.state.ended());
         let setback = open.and_then(|open| self.runner.setback(&key, &open.run_id));
-        Ok(Work { facts, plan, ended, underway: self.runner.underway(&key, &uid), setback })
+        let events_refused = self.context.events.are_refused(&key.namespace);
+        let underway = self.runner.underway(&key, &uid);
+        Ok(Work { facts, plan, ended, underway, setback, events_refused })
     }
 
     fn plan(
@@ -219,6 +221,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             generation: generation(audit),
             before,
             suspended: audit.spec.suspend,
+            events_refused: self.context.events.are_refused(&Key::of(audit).namespace),
             compliant_when,
             obstacle: Some(obstacle),
             accounts: decide::Accounts::default(),
@@ -254,6 +257,7 @@ struct Work {
     ended: Vec<Published>,
     underway: Option<Underway>,
     setback: Option<Setback>,
+    events_refused: Option<bool>,
 }
 
 impl Work {
@@ -270,6 +274,7 @@ impl Work {
             generation: generation(audit),
             before,
             suspended: audit.spec.suspend,
+            events_refused: self.events_refused,
             compliant_when: valid.compliant_when.as_ref(),
             obstacle: obstacle(audit, &self.facts),
             accounts: self.facts.in_numbers(),

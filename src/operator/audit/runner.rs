@@ -197,7 +197,7 @@ impl Runner {
                 () = frame.stop.cancelled() => presence.interrupted("this process stops"),
                 () = term.over().cancelled() => presence.interrupted("this replica does not lead any more"),
                 ended = running => presence.ended(ended),
-                () = tell(queue, told, progress) => {}
+                () = tell(&queue, &told, progress) => {}
             }
         };
         let handle = beside.spawn(work.instrument(span));
@@ -227,10 +227,10 @@ impl Active {
 }
 
 /// Makes the audit due while the run proceeds, now and then; never ends.
-async fn tell(queue: Arc<Queue>, key: Key, mut progress: watch::Receiver<AuditProgress>) {
+async fn tell(queue: &Queue, key: &Key, mut progress: watch::Receiver<AuditProgress>) {
     while progress.changed().await.is_ok() {
         progress.borrow_and_update();
-        queue.add(&key);
+        queue.add(key);
         tokio::time::sleep(TELL_EVERY).await;
     }
     std::future::pending::<()>().await;
@@ -324,9 +324,10 @@ mod tests {
         Presence { runner: runner.clone(), key: key(), run_id, serial, settled: false }
     }
 
-    fn waits(runner: &Runner, run_id: &str) -> u64 {
+    /// In seconds, rounded up.
+    fn waits(runner: &Runner, run_id: &str) -> u128 {
         let setback = runner.setback(&key(), run_id);
-        setback.and_then(|setback| setback.wait()).map_or(0, |wait| wait.as_secs_f64().ceil() as u64)
+        setback.and_then(|setback| setback.wait()).map_or(0, |wait| wait.as_millis().div_ceil(1000))
     }
 
     #[test]

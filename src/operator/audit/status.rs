@@ -1,6 +1,7 @@
 //! What the status of an audit says.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use tagwarden_api::REQUESTED_AT;
@@ -20,7 +21,7 @@ use tagwarden_core::tally::Tally;
 use super::decide::Accounts;
 use super::dereference::Standing;
 use super::runner::{Setback, Underway};
-use crate::conditions::{Answer, Finding, bounded, find, merge, seconds};
+use crate::conditions::{Answer, Finding, NO_EVENTS, bounded, find, merge, note_events, seconds};
 use crate::key::Key;
 use crate::write::STATUS_BYTES_MAX;
 
@@ -40,6 +41,8 @@ pub(super) struct View<'a> {
     pub(super) generation: i64,
     pub(super) before: &'a ComplianceAuditStatus,
     pub(super) suspended: bool,
+    /// Whether events are, as far as that is known.
+    pub(super) events_refused: Option<bool>,
     pub(super) compliant_when: Option<&'a CompliantWhen>,
     /// What keeps the audit from running at all.
     pub(super) obstacle: Option<Obstacle>,
@@ -105,7 +108,8 @@ pub(super) fn status(view: &View<'_>) -> ComplianceAuditStatus {
     for ended in view.ended {
         take(&mut status, ended, view.standings);
     }
-    let findings = findings(view, &status);
+    let mut findings = findings(view, &status);
+    note_events(&mut findings, &before.conditions, view.events_refused);
     status.conditions = merge(&before.conditions, findings, view.generation, view.now);
     fit(status)
 }
@@ -397,7 +401,8 @@ fn by_last_run(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
     match find(&view.before.conditions, READY) {
         // Said with more detail before.
         Some(before) if before.message.contains(&line.id) && before.status == finding.answer.as_str() => {
-            let message = before.message.strip_prefix(SUSPENDED).unwrap_or(&before.message).to_owned();
+            let message = before.message.strip_prefix(SUSPENDED).unwrap_or(&before.message);
+            let message = message.strip_suffix(NO_EVENTS).unwrap_or(message).to_owned();
             let known = tagwarden_api::condition::REASONS.iter().find(|known| known.name == before.reason);
             let reason = known.map(|known| known.name).filter(|reason| *reason != reason::SUSPENDED);
             Finding { message, reason: reason.unwrap_or(finding.reason), ..finding }
@@ -437,7 +442,7 @@ pub(crate) fn partial(summary: &Summary, accounts: Option<&AccountsStatus>) -> S
     let mut told = String::new();
     let mut tell = |count: i64, one: &str, many: &str, what: &str| {
         if count > 0 {
-            told.push_str(&format!("; {count} {} {what}", if count == 1 { one } else { many }));
+            let _ = write!(told, "; {count} {} {what}", if count == 1 { one } else { many });
         }
     };
     if let Some(accounts) = accounts {

@@ -109,6 +109,7 @@ fn view(before: &ComplianceAuditStatus) -> View<'_> {
         generation: 2,
         before,
         suspended: false,
+        events_refused: None,
         compliant_when: None,
         obstacle: None,
         accounts: READY_ACCOUNTS,
@@ -329,6 +330,11 @@ fn a_suspended_audit_keeps_its_answer() {
     assert_eq!(says(&suspended, READY), "True Suspended");
     let new = status(&View { suspended: true, ..view(&ComplianceAuditStatus::default()) });
     assert_eq!(says(&new, READY), "Unknown Suspended");
+    // What is said of events is said once.
+    let noted = status(&View { events_refused: Some(true), ..view(&before) });
+    let again = status(&View { events_refused: Some(true), ..view(&noted) });
+    assert_eq!(again.conditions, noted.conditions);
+    assert_ne!(noted.conditions, before.conditions);
     // Also when the store has forgotten the run, or is away: then, and afterwards.
     let away = || Some(Obstacle::Store("away".into()));
     for obstacle in [None, away()] {
