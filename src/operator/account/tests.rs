@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use tagwarden_api::account::ClientAccount;
 use tagwarden_app::onboard::{Exposure, NotVerified, Verification};
 use tagwarden_app::ports::{Identity, Refused, RefusedBecause};
+use tagwarden_core::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 use super::decide::{Inputs, Step, decide};
 use super::dereference::{Namesake, NoExternalId, Rival, is_let_in, rival};
 use super::status::{Outcome, Owned, View, status};
 use super::validate::{Refusal, Valid, validate};
-use crate::context::{Scope, Settings};
+use crate::context::{Clock, Frame, Scope, Settings};
 use crate::failure::Next;
+use crate::lease::Fence;
 
 const ID: &str = "111122223333";
 
@@ -362,6 +365,19 @@ fn nobody_keeps_an_account_that_does_not_let_it_in() {
     let shut_out = with_status(known.clone(), &shut);
     assert!(!is_let_in(&shut_out));
     assert!(!is_let_in(&contested(shut_out, &refused(RefusedBecause::Throttled))), "it proves nothing new");
+}
+
+#[tokio::test]
+async fn an_account_that_lets_strangers_in_is_not_looked_into() {
+    let (client, _) = crate::scripted::client([]);
+    let (registry, stop) = (Registry::builtin(), CancellationToken::new());
+    let frame = Frame::new(client, settings(), registry, Clock::system(), Fence::open(), stop).unwrap();
+    let safe = with_status(assumed(), &verified(Exposure::Closed, &[]));
+    assert!(super::target(&frame, &safe).await.is_ok());
+    let open = with_status(safe, &verified(Exposure::WithoutExternalId, &[]));
+    let refused = super::target(&frame, &open).await.unwrap_err();
+    assert!(matches!(refused, super::NoTarget::Unsafe(_)), "{refused}");
+    assert!(refused.to_string().contains("trust policy"), "{refused}");
 }
 
 proptest::proptest! {

@@ -95,7 +95,10 @@ fn selected(wanted: &AuditAccounts, all: Vec<Arc<ClientAccount>>) -> (Vec<Arc<Cl
 
 /// These objects without those that name an account which another one of them has: it is looked at once, and nothing
 /// of it stays unseen.
-fn without_twins(accounts: Vec<Arc<ClientAccount>>, known: &Cache<ClientAccount>) -> Vec<Arc<ClientAccount>> {
+pub(super) fn without_twins(
+    accounts: Vec<Arc<ClientAccount>>,
+    known: &Cache<ClientAccount>,
+) -> Vec<Arc<ClientAccount>> {
     let mut named: BTreeMap<&str, usize> = BTreeMap::new();
     for account in &accounts {
         *named.entry(&account.spec.account_id).or_default() += 1;
