@@ -206,7 +206,36 @@ impl Settings {
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::resolve::{Given, Source, resolve};
     use super::*;
+
+    #[test]
+    fn tenants_who_share_an_installation_are_kept_apart_unless_somebody_says_otherwise() {
+        let table: [(&[(&'static str, &str)], bool); 6] = [
+            (&[], true),
+            (&[("control_plane", "kubernetes")], false),
+            (&[("api_listen", "127.0.0.1:0"), ("api_tokens", "tokens")], false),
+            (&[("store", "postgres://host/database")], false),
+            (&[("allow_no_external_id", "false"), ("allow_ambient_account", "false")], false),
+            (
+                &[
+                    ("control_plane", "kubernetes"),
+                    ("allow_no_external_id", "true"),
+                    ("allow_ambient_account", "true"),
+                ],
+                true,
+            ),
+        ];
+        let around = Surroundings { in_pod: false, pod_namespace: None, terminal: false };
+        for (given, allowed) in table {
+            let given: Given =
+                given.iter().map(|(field, text)| (*field, ((*text).to_owned(), Source::Flag))).collect();
+            let said = format!("{given:?}");
+            let settings = resolve(given, None, &around).unwrap().settings;
+            assert_eq!(settings.allows_no_external_id(), allowed, "{said}");
+            assert_eq!(settings.allows_ambient_account(), allowed, "{said}");
+        }
+    }
 
     #[test]
     fn every_setting_has_names_and_says_what_it_is_for() {
