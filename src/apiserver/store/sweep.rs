@@ -22,10 +22,10 @@ impl Store {
         self.settle(connection, outcome)
     }
 
-    /// Objects with an owner reference to something that is not there.
-    pub(crate) async fn orphans(&self, limit: i64) -> Result<Vec<Key>, StoreError> {
+    /// Objects with an owner reference to something that is not there, in order, those after this one.
+    pub(crate) async fn orphans(&self, after: Option<&Key>, limit: i64) -> Result<Vec<Key>, StoreError> {
         let mut connection = self.reader().await?;
-        let outcome = within(orphans(&mut connection, limit)).await;
+        let outcome = within(orphans(&mut connection, after, limit)).await;
         self.settle(connection, outcome)
     }
 
@@ -84,11 +84,22 @@ async fn older(
     Ok(rows.iter().map(key).collect::<Result<_, _>>()?)
 }
 
-async fn orphans(connection: &mut AnyConnection, limit: i64) -> Result<Vec<Key>, StoreError> {
+async fn orphans(
+    connection: &mut AnyConnection,
+    after: Option<&Key>,
+    limit: i64,
+) -> Result<Vec<Key>, StoreError> {
+    let (resource, namespace, name) =
+        after.map_or(("", "", ""), |key| (&*key.resource, key.namespace.as_str(), key.name.as_str()));
     let rows = sqlx::query(
-        "SELECT DISTINCT resource, namespace, name FROM api_owners WHERE NOT EXISTS \
-         (SELECT 1 FROM api_objects WHERE api_objects.uid = api_owners.owner_uid) LIMIT $1",
+        "SELECT DISTINCT resource, namespace, name FROM api_owners \
+         WHERE (resource, namespace, name) > ($1, $2, $3) AND NOT EXISTS \
+         (SELECT 1 FROM api_objects WHERE api_objects.uid = api_owners.owner_uid) \
+         ORDER BY resource, namespace, name LIMIT $4",
     )
+    .bind(resource)
+    .bind(namespace)
+    .bind(name)
     .bind(limit)
     .fetch_all(connection)
     .await?;
