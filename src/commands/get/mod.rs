@@ -2,26 +2,29 @@
 //!
 //! The server makes the table; this asks for it and lays it out.
 
+mod kinds;
+mod table;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::pin::pin;
 
 use axum::http::{Request, header};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{APIResource, APIResourceList};
+use futures_util::TryStreamExt as _;
 use kube::Client;
-use serde::Deserialize;
-use serde_json::Value;
-use unicode_width::UnicodeWidthStr;
+use kube::core::WatchEvent;
+use serde::Serialize as _;
+use serde_json::{Value, json};
 
+use self::kinds::{Kind, ask, chosen, kinds};
+use self::table::{Layout, Row, Table};
 use super::Failure;
-use crate::cli::Get;
+use crate::cli::{Get, GetOutput};
 use crate::connection::{self, ConnectionError};
 use crate::render::table::printable;
 
 /// How `kubectl` asks for a table. A server that makes none answers with the list, which is then refused.
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-
-/// Spaces between two columns.
-const GAP: usize = 3;
 
 /// The most rows of one kind that are printed.
 const ROWS_MAX: usize = 10_000;
@@ -29,222 +32,275 @@ const ROWS_MAX: usize = 10_000;
 /// Rows asked for at once.
 const PAGE: usize = 500;
 
-/// Where the kinds are that people look at here, in the order in which a name is looked up.
-const VERSIONS: [&str; 4] =
-    ["/apis/tagwarden.io/v1alpha1", "/api/v1", "/apis/events.k8s.io/v1", "/apis/coordination.k8s.io/v1"];
+/// After how long a watch is begun anew where it was, in seconds.
+const WATCH_SECONDS: u16 = 290;
 
 pub(super) async fn run(flags: &Get) -> Result<u8, Failure> {
     let (client, default_namespace) = connection::connect(&flags.connection).await?;
     let known = kinds(&client).await?;
-    let wanted = chosen(&flags.kinds, &known)?;
+    let wanted = Wanted::of(&flags.what, &known)?;
     let namespace = flags.namespace.as_ref().unwrap_or(&default_namespace);
     let scope = if flags.all_namespaces { None } else { Some(namespace.as_str()) };
-    let many = wanted.len() > 1;
-    let mut printed = Vec::new();
-    for kind in wanted {
-        let mut table = Table::default();
-        fetch(&client, kind, scope, flags.selector.as_deref(), &mut table).await?;
-        if !table.rows.is_empty() {
-            let prefix = if many { kind.prefix() } else { String::new() };
-            printed.push(lay_out(&table, &prefix, scope.is_none() && kind.resource.namespaced, flags.wide));
+    if scope.is_none() && wanted.iter().any(|wanted| wanted.name.is_some()) {
+        return Err(ConnectionError::Arguments("a NAME does not go with --all-namespaces").into());
+    }
+    let asking = Asking { client, scope, flags };
+    match wanted.as_slice() {
+        [one] if flags.watch => asking.watch(one).await,
+        _ if flags.watch => Err(ConnectionError::Arguments("--watch takes one kind").into()),
+        _ => asking.print(&wanted).await,
+    }
+}
+
+/// Objects of a kind: all, or one.
+#[derive(Debug)]
+struct Wanted<'a> {
+    kind: &'a Kind,
+    name: Option<String>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What `KINDS`, `KINDS NAME …` or `KIND/NAME …` means.
+    fn of(what: &[String], known: &'a [Kind]) -> Result<Vec<Self>, ConnectionError> {
+        if what.iter().any(|one| one.contains('/')) {
+            let each = what.iter().map(|one| {
+                let (kind, name) = one
+                    .split_once('/')
+                    .filter(|(kind, name)| !kind.is_empty() && !name.is_empty())
+                    .ok_or(ConnectionError::Arguments(
+                        "expected either KIND/NAME everywhere, or KINDS and then NAMEs",
+                    ))?;
+                Ok(chosen(&[kind], known)?
+                    .into_iter()
+                    .map(|kind| Self { kind, name: Some(name.to_owned()) })
+                    .collect::<Vec<_>>())
+            });
+            return Ok(each.collect::<Result<Vec<_>, ConnectionError>>()?.into_iter().flatten().collect());
         }
-    }
-    if printed.is_empty() {
-        let place = scope.map_or_else(String::new, |namespace| format!(" in {namespace} namespace"));
-        anstream::eprintln!("No resources found{place}.");
-    }
-    io::stdout().lock().write_all(printed.join("\n").as_bytes())?;
-    Ok(0)
-}
-
-/// A kind, and where its objects are.
-#[derive(Debug, Clone)]
-struct Kind {
-    version: &'static str,
-    resource: APIResource,
-}
-
-impl Kind {
-    fn group(&self) -> &str {
-        self.version.strip_prefix("/apis/").and_then(|rest| rest.split('/').next()).unwrap_or_default()
-    }
-
-    /// What stands before a name where several kinds are printed.
-    fn prefix(&self) -> String {
-        match self.group() {
-            "" => format!("{}/", self.resource.singular_name),
-            group => format!("{}.{group}/", self.resource.singular_name),
+        let (kinds, names) = what.split_first().ok_or(ConnectionError::Arguments("expected a kind"))?;
+        let kinds = chosen(&kinds.split(',').collect::<Vec<_>>(), known)?;
+        if names.is_empty() {
+            return Ok(kinds.into_iter().map(|kind| Self { kind, name: None }).collect());
         }
-    }
-
-    fn is_called(&self, name: &str) -> bool {
-        let plain = name.strip_suffix(self.group()).and_then(|plain| plain.strip_suffix('.')).unwrap_or(name);
-        let resource = &self.resource;
-        [&resource.name, &resource.singular_name].into_iter().any(|known| known == plain)
-            || resource.kind.eq_ignore_ascii_case(plain)
-            || resource.short_names.iter().flatten().any(|short| short == plain)
-    }
-
-    fn is_in(&self, category: &str) -> bool {
-        self.resource.categories.iter().flatten().any(|known| known == category)
+        let each = kinds.into_iter().flat_map(|kind| names.iter().map(move |name| (kind, name)));
+        Ok(each.map(|(kind, name)| Self { kind, name: Some(name.clone()) }).collect())
     }
 }
 
-/// What can be listed. A group that the server does not have is left out.
-async fn kinds(client: &Client) -> Result<Vec<Kind>, ConnectionError> {
-    let mut kinds = Vec::new();
-    for version in VERSIONS {
-        let list: APIResourceList = match ask(client, version, "application/json").await {
-            Err(kube::Error::Api(status)) if status.code == 404 => continue,
-            answer => answer?,
-        };
-        let listed = |resource: &APIResource| {
-            !resource.name.contains('/') && resource.verbs.iter().any(|verb| verb == "list")
-        };
-        kinds.extend(list.resources.into_iter().filter(listed).map(|resource| Kind { version, resource }));
-    }
-    Ok(kinds)
+/// The server, and what is asked of it.
+struct Asking<'a> {
+    client: Client,
+    scope: Option<&'a str>,
+    flags: &'a Get,
 }
 
-fn chosen<'a>(names: &[String], known: &'a [Kind]) -> Result<Vec<&'a Kind>, ConnectionError> {
-    let mut chosen: Vec<&Kind> = Vec::new();
-    for name in names.iter().map(|name| name.to_ascii_lowercase()) {
-        let one = known.iter().find(|kind| kind.is_called(&name));
-        let found: Vec<&Kind> = match one {
-            Some(kind) => vec![kind],
-            None => known.iter().filter(|kind| kind.is_in(&name)).collect(),
-        };
-        if found.is_empty() {
-            let known = known.iter().map(|kind| kind.resource.name.clone()).collect();
-            return Err(ConnectionError::UnknownKind { kind: printable(&name), known });
+impl Asking<'_> {
+    /// Prints what is there now. What is not there is told after the rest.
+    async fn print(&self, wanted: &[Wanted<'_>]) -> Result<u8, Failure> {
+        let mut missing = Vec::new();
+        let mut found: Vec<(&Kind, Table)> = Vec::new();
+        for one in wanted {
+            let table = match self.table(one).await {
+                Err(kube::Error::Api(status)) if status.code == 404 && one.name.is_some() => {
+                    missing.push(ConnectionError::from(kube::Error::Api(status)));
+                    continue;
+                }
+                table => table.map_err(ConnectionError::from)?,
+            };
+            match found.last_mut().filter(|(kind, _)| kind.prefix() == one.kind.prefix()) {
+                Some((_, before)) => before.rows.extend(table.rows),
+                None => found.push((one.kind, table)),
+            }
         }
-        for kind in found {
-            let path = |kind: &Kind| (kind.version, kind.resource.name.clone());
-            if !chosen.iter().any(|other| path(other) == path(kind)) {
-                chosen.push(kind);
+        found.retain(|(_, table)| !table.rows.is_empty());
+        let alone = wanted.len() == 1 && wanted[0].name.is_some();
+        let text =
+            self.text(found, wanted.iter().any(|one| one.kind.prefix() != wanted[0].kind.prefix()), alone)?;
+        if text.is_empty() && missing.is_empty() {
+            let place = self.scope.map_or_else(String::new, |namespace| format!(" in {namespace} namespace"));
+            anstream::eprintln!("No resources found{place}.");
+        }
+        io::stdout().lock().write_all(text.as_bytes())?;
+        let Some(last) = missing.pop() else { return Ok(0) };
+        for error in missing {
+            super::warn(&error.to_string());
+        }
+        Err(last.into())
+    }
+
+    /// What is printed: tables, or documents. `many` kinds have their names before those of their objects; an object
+    /// that was asked for `alone` is no list.
+    fn text(&self, found: Vec<(&Kind, Table)>, many: bool, alone: bool) -> Result<String, Failure> {
+        let Some(format) = self.flags.output.filter(|format| *format != GetOutput::Wide) else {
+            let tables = found.iter().map(|(kind, table)| {
+                let layout = self.layout(kind, table, many);
+                layout.head() + &table.rows.iter().map(|row| layout.row(row)).collect::<String>()
+            });
+            return Ok(tables.collect::<Vec<_>>().join("\n"));
+        };
+        if format == GetOutput::Name {
+            let names = found.iter().flat_map(|(kind, table)| table.rows.iter().map(|row| named(kind, row)));
+            return Ok(names.collect());
+        }
+        let mut items: Vec<Value> =
+            found.into_iter().flat_map(|(_, table)| table.rows).map(|row| row.object).collect();
+        match (alone, items.pop()) {
+            (true, None) => Ok(String::new()),
+            (true, Some(one)) => document(format, &one),
+            (false, last) => {
+                items.extend(last);
+                let metadata = json!({ "resourceVersion": "" });
+                document(
+                    format,
+                    &json!({ "apiVersion": "v1", "kind": "List", "items": items, "metadata": metadata }),
+                )
             }
         }
     }
-    Ok(chosen)
-}
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Table {
-    kind: String,
-    #[serde(default)]
-    metadata: ListMeta,
-    #[serde(default)]
-    column_definitions: Vec<Column>,
-    #[serde(default)]
-    rows: Vec<Row>,
-}
+    fn layout(&self, kind: &Kind, table: &Table, many: bool) -> Layout {
+        let prefix = if many { kind.prefix() } else { String::new() };
+        let wide = self.flags.wide || self.flags.output == Some(GetOutput::Wide);
+        Layout::new(table, prefix, self.scope.is_none() && kind.resource.namespaced, wide)
+    }
 
-#[derive(Debug, Default, Deserialize)]
-struct ListMeta {
-    #[serde(default, rename = "continue")]
-    next: Option<String>,
-}
+    /// Where the objects of a kind are, and what comes with each row of their table.
+    fn path(&self, kind: &Kind, name: Option<&str>) -> String {
+        let place = match self.scope {
+            Some(namespace) if kind.resource.namespaced => format!("/namespaces/{}", encoded(namespace)),
+            _ => String::new(),
+        };
+        let name = name.map(|name| format!("/{}", encoded(name))).unwrap_or_default();
+        let whole = matches!(self.flags.output, Some(GetOutput::Json | GetOutput::Yaml));
+        let include = if whole { "Object" } else { "Metadata" };
+        let selector = self
+            .flags
+            .selector
+            .as_ref()
+            .map(|text| format!("&labelSelector={}", encoded(text)))
+            .unwrap_or_default();
+        format!("{}{place}/{}{name}?includeObject={include}{selector}", kind.version, kind.resource.name)
+    }
 
-#[derive(Debug, Deserialize)]
-struct Column {
-    name: String,
-    #[serde(default)]
-    priority: i32,
-}
-
-#[derive(Debug, Deserialize)]
-struct Row {
-    #[serde(default)]
-    cells: Vec<Value>,
-    #[serde(default)]
-    object: Value,
-}
-
-/// Fetches the table of a kind, page by page.
-async fn fetch(
-    client: &Client,
-    kind: &Kind,
-    namespace: Option<&str>,
-    selector: Option<&str>,
-    table: &mut Table,
-) -> Result<(), ConnectionError> {
-    let place = match namespace {
-        Some(namespace) if kind.resource.namespaced => format!("/namespaces/{}", encoded(namespace)),
-        _ => String::new(),
-    };
-    let selector = selector.map(|text| format!("&labelSelector={}", encoded(text))).unwrap_or_default();
-    let path = format!("{}{place}/{}?limit={PAGE}{selector}", kind.version, kind.resource.name);
-    let mut next = String::new();
-    loop {
-        let page: Table = ask(client, &format!("{path}{next}"), TABLE).await?;
-        if page.kind != "Table" {
-            return Err(ConnectionError::Refused("the control plane answers without a table".to_owned()));
+    /// The table of what is wanted, page by page.
+    async fn table(&self, wanted: &Wanted<'_>) -> Result<Table, kube::Error> {
+        let path = self.path(wanted.kind, wanted.name.as_deref());
+        let limit = if wanted.name.is_none() { format!("&limit={PAGE}") } else { String::new() };
+        let mut table = Table::default();
+        let mut next = String::new();
+        loop {
+            let mut page: Table = ask(&self.client, &format!("{path}{limit}{next}"), TABLE).await?;
+            if page.kind != "Table" {
+                return Err(kube::Error::Service("it answers without a table".into()));
+            }
+            if !table.column_definitions.is_empty() {
+                page.column_definitions = std::mem::take(&mut table.column_definitions);
+            }
+            page.rows.splice(..0, std::mem::take(&mut table.rows));
+            table = page;
+            match table.metadata.next.take().filter(|token| !token.is_empty()) {
+                Some(token) if table.rows.len() < ROWS_MAX => next = format!("&continue={}", encoded(&token)),
+                _ => return Ok(table),
+            }
         }
-        if table.column_definitions.is_empty() {
-            table.column_definitions = page.column_definitions;
+    }
+
+    /// Prints what is there, and then each change, until somebody stops it.
+    async fn watch(&self, wanted: &Wanted<'_>) -> Result<u8, Failure> {
+        let mut table = self.table(wanted).await.map_err(ConnectionError::from)?;
+        let only =
+            wanted.name.as_deref().map(|name| format!("&fieldSelector=metadata.name%3D{}", encoded(name)));
+        let path = format!(
+            "{}{}&watch=true&timeoutSeconds={WATCH_SECONDS}",
+            self.path(wanted.kind, None),
+            only.unwrap_or_default()
+        );
+        let mut version = table.metadata.resource_version.take().unwrap_or_default();
+        let mut head = self.in_tables();
+        self.show(wanted.kind, &mut table, &mut head)?;
+        let mut layout = table;
+        loop {
+            let request =
+                Request::get(format!("{path}&resourceVersion={version}")).header(header::ACCEPT, TABLE);
+            let request =
+                request.body(Vec::new()).map_err(kube::Error::HttpError).map_err(ConnectionError::from)?;
+            let events = self.client.request_events::<Table>(request).await.map_err(ConnectionError::from)?;
+            let mut events = pin!(events);
+            while let Some(event) = events.try_next().await.map_err(ConnectionError::from)? {
+                match event {
+                    WatchEvent::Added(change)
+                    | WatchEvent::Modified(change)
+                    | WatchEvent::Deleted(change) => {
+                        layout.rows = change.rows;
+                        if let Some(seen) = layout.rows.last().and_then(Row::version) {
+                            seen.clone_into(&mut version);
+                        }
+                        self.show(wanted.kind, &mut layout, &mut head)?;
+                    }
+                    WatchEvent::Bookmark(_) => {}
+                    // The server has forgotten where it was: all that is there comes again.
+                    WatchEvent::Error(status) if status.code == 410 => version.clear(),
+                    WatchEvent::Error(status) => {
+                        return Err(ConnectionError::from(kube::Error::Api(status)).into());
+                    }
+                }
+            }
         }
-        table.rows.extend(page.rows);
-        match page.metadata.next.filter(|token| !token.is_empty()) {
-            Some(token) if table.rows.len() < ROWS_MAX => next = format!("&continue={}", encoded(&token)),
-            _ => return Ok(()),
+    }
+
+    fn in_tables(&self) -> bool {
+        matches!(self.flags.output, None | Some(GetOutput::Wide))
+    }
+
+    /// Prints rows as they come, the first of them under the headings.
+    fn show(&self, kind: &Kind, table: &mut Table, head: &mut bool) -> Result<(), Failure> {
+        let mut text = String::new();
+        if self.in_tables() {
+            let layout = self.layout(kind, table, false);
+            if table.rows.is_empty() {
+                return Ok(());
+            }
+            if std::mem::take(head) {
+                text.push_str(&layout.head());
+            }
+            text.extend(table.rows.iter().map(|row| layout.row(row)));
+        } else {
+            for row in &table.rows {
+                text.push_str(&match self.flags.output {
+                    Some(format @ GetOutput::Json) => document(format, &row.object)?,
+                    Some(format @ GetOutput::Yaml) => format!("---\n{}", document(format, &row.object)?),
+                    _ => named(kind, row),
+                });
+            }
         }
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        Ok(out.flush()?)
     }
 }
 
-async fn ask<T: serde::de::DeserializeOwned>(
-    client: &Client,
-    path: &str,
-    accept: &str,
-) -> Result<T, kube::Error> {
-    let request = Request::get(path).header(header::ACCEPT, accept).body(Vec::new());
-    client.request(request.map_err(kube::Error::HttpError)?).await
+/// `clientaccount.tagwarden.io/shop`.
+fn named(kind: &Kind, row: &Row) -> String {
+    let name = row.object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    format!("{}{}\n", kind.prefix(), printable(name))
 }
 
-/// As `kubectl` does: headings in capitals, three spaces between columns, none at the end of a line.
-fn lay_out(table: &Table, prefix: &str, namespaces: bool, wide: bool) -> String {
-    let shown: Vec<usize> = (0..table.column_definitions.len())
-        .filter(|index| wide || table.column_definitions[*index].priority == 0)
-        .collect();
-    let mut lines: Vec<Vec<String>> = Vec::with_capacity(table.rows.len() + 1);
-    let mut heading: Vec<String> =
-        shown.iter().map(|index| table.column_definitions[*index].name.to_uppercase()).collect();
-    if namespaces {
-        heading.insert(0, "NAMESPACE".to_owned());
+/// An object as a document, in the shape in which `kubectl` prints it.
+fn document(format: GetOutput, object: &Value) -> Result<String, Failure> {
+    if format == GetOutput::Yaml {
+        return serde_saphyr::to_string_with_options(
+            object,
+            serde_saphyr::ser_options! { compact_list_indent: true },
+        )
+        .map_err(|error| io::Error::other(error).into());
     }
-    lines.push(heading);
-    for row in &table.rows {
-        let mut cells: Vec<String> = shown.iter().map(|index| cell(row.cells.get(*index))).collect();
-        if let Some(name) = cells.first_mut() {
-            name.insert_str(0, prefix);
-        }
-        if namespaces {
-            cells.insert(0, cell(row.object.pointer("/metadata/namespace")));
-        }
-        lines.push(cells);
-    }
-    let widths: Vec<usize> = (0..lines[0].len())
-        .map(|column| lines.iter().map(|cells| cells[column].width()).max().unwrap_or_default())
-        .collect();
-    let mut text = String::new();
-    for cells in &lines {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(&widths) {
-            let _ = write!(line, "{cell}{}", " ".repeat(width + GAP - cell.width()));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None => String::new(),
-        Some(Value::Null) => "<none>".to_owned(),
-        Some(Value::String(text)) => printable(text),
-        Some(other) => other.to_string(),
-    }
+    let mut bytes = Vec::new();
+    let indented = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    object
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, indented))
+        .map_err(io::Error::from)?;
+    bytes.push(b'\n');
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A text as part of a query.
@@ -258,72 +314,4 @@ fn encoded(text: &str) -> String {
         }
     }
     encoded
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn table() -> Table {
-        serde_json::from_value(json!({
-            "kind": "Table",
-            "columnDefinitions": [
-                { "name": "Name", "priority": 0 },
-                { "name": "Last Success", "priority": 0 },
-                { "name": "Status", "priority": 1 },
-                { "name": "Age", "priority": 0 },
-            ],
-            "rows": [
-                { "cells": ["nightly", "5m", "fine", "2d"], "object": { "metadata": { "namespace": "a" } } },
-                { "cells": ["ad", null, "é\u{7}", 7], "object": { "metadata": { "namespace": "team-b" } } },
-            ],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn tables_look_like_those_of_kubectl() {
-        let plain = "NAME      LAST SUCCESS   AGE\nnightly   5m             2d\nad        <none>         7\n";
-        assert_eq!(lay_out(&table(), "", false, false), plain);
-        let all = lay_out(&table(), "complianceaudit.tagwarden.io/", true, true);
-        let lines: Vec<&str> = all.lines().collect();
-        assert!(lines[0].starts_with("NAMESPACE   NAME ") && lines[0].ends_with("STATUS   AGE"), "{all}");
-        assert!(lines[1].starts_with("a           complianceaudit.tagwarden.io/nightly   5m"), "{all}");
-        assert!(!all.contains('\u{7}'));
-    }
-
-    #[test]
-    fn kinds_go_by_all_their_names() {
-        let kind = |version, name: &str, singular: &str, short: &str, category: &str| Kind {
-            version,
-            resource: APIResource {
-                name: name.into(),
-                singular_name: singular.into(),
-                kind: singular.to_uppercase(),
-                short_names: Some(vec![short.into()]),
-                categories: Some(vec![category.into()]),
-                namespaced: true,
-                ..APIResource::default()
-            },
-        };
-        let known = [
-            kind("/apis/tagwarden.io/v1alpha1", "taggingpolicies", "taggingpolicy", "tagpol", "tagwarden"),
-            kind("/apis/tagwarden.io/v1alpha1", "clientaccounts", "clientaccount", "tagacct", "tagwarden"),
-            kind("/api/v1", "events", "event", "ev", "all"),
-        ];
-        let find = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-            chosen(&names, &known)
-                .map(|kinds| kinds.iter().map(|kind| kind.resource.name.clone()).collect::<Vec<_>>())
-        };
-        for name in ["taggingpolicies", "TaggingPolicy", "tagpol", "taggingpolicies.tagwarden.io"] {
-            assert_eq!(find(&[name]).unwrap(), ["taggingpolicies"], "{name}");
-        }
-        assert_eq!(find(&["tagpol", "tagwarden"]).unwrap(), ["taggingpolicies", "clientaccounts"]);
-        assert_eq!(known[0].prefix(), "taggingpolicy.tagwarden.io/");
-        assert_eq!(known[2].prefix(), "event/");
-        assert!(find(&["pods"]).unwrap_err().to_string().contains("`pods`"));
-    }
 }
