@@ -314,8 +314,17 @@ impl TokenFile {
         self.seen = Some(digest);
         let file = || self.path.clone();
         let bytes =
-            bytes.map_err(|error| ExposeError::Unreadable { file: file(), why: error.kind().to_string() })?;
+            bytes.map_err(|error| ExposeError::Unreadable { file: file(), why: unreadable(&error) })?;
         Tokens::parse(&bytes).map(Some).map_err(|cause| ExposeError::Tokens { file: file(), cause })
+    }
+}
+
+/// Why a file cannot be read, for people.
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this process may not".to_owned(),
+        kind => kind.to_string(),
     }
 }
 

@@ -363,7 +363,7 @@ async fn what_cannot_be_served_says_why() {
     assert!(
         bind("127.0.0.1:0", Tls::Plain, Path::new("nowhere"))
             .await
-            .contains("the token file nowhere cannot be read")
+            .contains("the token file nowhere cannot be read: there is no such file")
     );
     let tls = TlsFiles { certificate: file.path().to_owned(), key: file.path().to_owned() };
     assert!(
