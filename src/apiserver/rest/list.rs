@@ -68,7 +68,8 @@ pub(super) struct Found {
     pub(super) rows: Vec<Row>,
     /// The same as the client sees them, where they had to be read.
     values: Option<Vec<Value>>,
-    more: bool,
+    /// Whether there are more of them.
+    pub(super) more: bool,
     /// How many more there are, where that is cheap to say.
     remaining: Option<i64>,
 }

@@ -1,9 +1,12 @@
 //! Much at once: many who write and watch, and objects that are many bytes together.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::bed::{Bed, CONFIG_MAPS, On, WIDGETS, ask, bed, get, watch, widget};
+use super::bed::{Bed, CONFIG_MAPS, On, WIDGETS, ask, bed, bed_with, get, watch, widget};
+use crate::Options;
 use crate::store::PAGE_BYTES;
 use crate::store::tail::News;
 
@@ -50,6 +53,37 @@ async fn many_write_and_many_more_watch() {
         bed.plane.ready().unwrap();
         bed.plane.shutdown().await;
     }
+}
+
+/// Few rows may be many bytes.
+#[tokio::test]
+async fn the_log_is_bounded_in_bytes() {
+    for on in On::ALL {
+        let options =
+            Options { log_bytes: 2 << 20, log_age: Duration::from_hours(1), ..Options::new("default") };
+        let bed = bed_with(on, options).await;
+        let mut versions = vec![version(&bed, CONFIG_MAPS).await];
+        for name in ["a", "b", "c", "d"] {
+            assert_eq!(ask(&bed.client, "POST", CONFIG_MAPS, &large(name)).await.0, 201);
+            versions.push(version(&bed, CONFIG_MAPS).await);
+        }
+        crate::compaction::once(&bed.plane.api).await.unwrap();
+        // Two of them are less than the bound, three are more.
+        for (version, word) in versions.into_iter().zip(["ERROR", "ERROR", "ADDED", "ADDED"]) {
+            let path = format!("{CONFIG_MAPS}?watch=true&resourceVersion={version}");
+            assert_eq!(watch(&bed.client, &path).await.next().await.unwrap()["type"], word, "{on:?}");
+        }
+        bed.plane.shutdown().await;
+    }
+}
+
+/// More than a list may be: all of it goes, for each is deleted by itself.
+async fn deleted_at_once(bed: &Bed, count: usize) {
+    let (code, answer) = ask(&bed.client, "DELETE", CONFIG_MAPS, &json!({})).await;
+    assert_eq!(code, 200);
+    let told = answer["items"].as_array().unwrap().len();
+    assert!(told > 0 && told <= count, "{told}");
+    assert_eq!(get(&bed.client, CONFIG_MAPS).await.1["items"], json!([]));
 }
 
 /// Nearly as large as one may be.
@@ -107,4 +141,5 @@ async fn large_objects_come_in_parts() {
         (seen, rounds) = (now, rounds + 1);
     }
     assert!(rounds > 5, "{rounds}");
+    deleted_at_once(&bed, count).await;
 }
