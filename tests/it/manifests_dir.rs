@@ -226,6 +226,25 @@ fn pruning_takes_what_is_gone_from_the_files_and_never_what_a_missing_directory_
     assert_eq!(stopped.names(POLICIES), ["default/corp"]);
 }
 
+/// Too much would go with it.
+#[test]
+fn a_namespace_is_not_pruned_and_named_as_left() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team-b}\n";
+    let inside = policy("inside", "Owner").replace("{name: inside}", "{name: inside, namespace: team-b}");
+    let setup = Setup::new()
+        .file("manifests/corp.yaml", &policy("corp", "Owner"))
+        .file("manifests/team.yaml", &[namespace, inside.as_str()].join("---\n"));
+    let controller = setup.args(["--manifests-prune"]).with_manifests();
+    let line = applied(&controller, 0);
+    std::fs::remove_file(controller.manifest("team.yaml")).unwrap();
+    controller.logs_from(line, &["pruned", "TaggingPolicy team-b/inside", "team.yaml"]);
+    controller
+        .logs_from(line, &["stays", "Namespace team-b", "delete it with kubectl, and all that is in it"]);
+    let stopped = controller.stop();
+    assert_eq!(stopped.names(POLICIES), ["default/corp"]);
+    assert_eq!(stopped.names("/api/v1/namespaces"), ["default", "team-b"]);
+}
+
 #[test]
 fn a_second_start_with_the_same_files_writes_nothing() {
     let account = "apiVersion: tagwarden.io/v1alpha1\nkind: ClientAccount\nmetadata: {name: acme, labels: {tier: gold}}\n\
