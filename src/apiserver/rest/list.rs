@@ -19,7 +19,7 @@ use crate::continue_token::ContinueToken;
 use crate::kind::Kind;
 use crate::select::{FieldSelector, LabelSelector};
 use crate::status::{ApiError, Cause};
-use crate::store::{AsOf, PAGE_BYTES, Page, Range, Row};
+use crate::store::{AsOf, PAGE_BYTES, PART_BYTES, Page, Range, Row};
 use crate::table::{self, Form, Include};
 
 /// Rows looked at together while selecting.
@@ -105,7 +105,10 @@ async fn remaining(api: &Api, call: &Call, found: &Found) -> Result<Option<i64>,
     let resource = call.kind().storage();
     let namespace = call.target.namespace.as_deref();
     let after = Some((last.namespace.as_str(), last.name.as_str()));
-    let count = api.store.count(&Range { resource: &resource, namespace, after, limit: None }).await?;
+    let count = api
+        .store
+        .count(&Range { resource: &resource, namespace, after, limit: None, bytes: PAGE_BYTES })
+        .await?;
     Ok(Some(count).filter(|count| *count > 0))
 }
 
@@ -186,7 +189,7 @@ pub(super) async fn find(
     let namespace = call.target.namespace.as_deref();
     if selection.is_everything() && !values && !event::has_face(kind) {
         let after = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let range = Range { resource: &resource, namespace, after, limit };
+        let range = Range { resource: &resource, namespace, after, limit, bytes: PAGE_BYTES };
         let Page { rv, mut rows, more } = api.store.list(&range, at).await.map_err(as_of(at))?;
         if more && limit.is_none() {
             return Err(too_much());
@@ -194,8 +197,8 @@ pub(super) async fn find(
         rows.retain(|row| is_json(kind, row));
         return Ok(Found { rv, rows, values: None, more, remaining: None });
     }
-    select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after)
-        .await
+    let range = Range { resource: &resource, namespace, after: None, limit, bytes: PART_BYTES };
+    select(api, kind, selection, range, at, after).await
 }
 
 /// Reads and selects, chunk by chunk, until the limit is reached.

@@ -8,7 +8,7 @@ use super::delete::{Wish, remove};
 use super::{Api, admit, create, key};
 use crate::kind::{Face, FieldValidation, Kind};
 use crate::status::{ApiError, Cause};
-use crate::store::{Before, NAMESPACES, Range, Row};
+use crate::store::{Before, NAMESPACES, PART_BYTES, Range, Row};
 
 /// How often namespaces that are being deleted are looked at when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -188,7 +188,7 @@ async fn page(
     after: &mut Option<(String, String)>,
 ) -> Result<Option<Vec<Row>>, ApiError> {
     let place = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-    let range = Range { resource, namespace, after: place, limit: Some(BATCH) };
+    let range = Range { resource, namespace, after: place, limit: Some(BATCH), bytes: PART_BYTES };
     let page =
         api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
     let Some(last) = page.rows.last() else { return Ok(None) };

@@ -23,6 +23,8 @@ pub(crate) struct Range<'a> {
     pub(crate) after: Option<(&'a str, &'a str)>,
     /// At most so many.
     pub(crate) limit: Option<i64>,
+    /// And no more after so many bytes of them.
+    pub(crate) bytes: usize,
 }
 
 impl Range<'_> {
@@ -85,9 +87,11 @@ pub(crate) enum AsOf {
 /// After every namespace, which are lower-case letters, digits and dashes.
 const LAST: &str = "~";
 
-/// A page ends with the object that brings it to this many bytes, and so does what is read of the log at once.
+/// The most bytes of objects in one answer, about: it ends with the object that brings it there.
 pub(crate) const PAGE_BYTES: usize = 32 << 20;
-const LOG_BYTES: usize = 4 << 20;
+
+/// The same for those who take all in parts, of objects and of the log.
+pub(crate) const PART_BYTES: usize = 1 << 20;
 
 /// How often a list begins again because the log was compacted under it.
 const ATTEMPTS: usize = 3;
@@ -133,7 +137,7 @@ impl Store {
     }
 
     /// What was written after a version, at most `limit` rows of all resources or of one and not many bytes more than
-    /// [`LOG_BYTES`]; whether there may be more; and how far the log is compacted.
+    /// [`PART_BYTES`]; whether there may be more; and how far the log is compacted.
     pub(crate) async fn log(
         &self,
         after: i64,
@@ -229,7 +233,7 @@ async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Pag
     .bind(range.namespace.unwrap_or(LAST))
     .bind(range.one_more())
     .fetch(connection);
-    page(rows, range.limit).await
+    page(rows, range.limit, range.bytes).await
 }
 
 async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Result<Page, StoreError> {
@@ -252,20 +256,21 @@ async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Re
     .bind(rv)
     .bind(range.one_more())
     .fetch(connection);
-    page(rows, range.limit).await
+    page(rows, range.limit, range.bytes).await
 }
 
 /// Reads rows as they come, and no more than are wanted.
 async fn page(
     found: impl Stream<Item = Result<AnyRow, sqlx::Error>>,
     limit: Option<i64>,
+    most: usize,
 ) -> Result<Page, StoreError> {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let mut found = std::pin::pin!(found);
     let mut page = Page::default();
     let mut bytes = 0;
     while let Some(row) = found.try_next().await? {
-        if page.rows.len() == limit || bytes >= PAGE_BYTES {
+        if page.rows.len() == limit || bytes >= most {
             page.more = true;
             break;
         }
@@ -327,7 +332,7 @@ async fn logged(
         let row = log_row(&row)?;
         bytes += row.weight();
         rows.push(row);
-        if bytes >= LOG_BYTES {
+        if bytes >= PART_BYTES {
             return Ok((rows, true));
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 
-use super::read::LogPage;
+use super::read::{LogPage, PART_BYTES};
 use super::{Change, LogRow, NAMESPACES, Store, StoreError};
 
 /// How often other processes' writes are looked for when nothing rings.
@@ -25,7 +25,6 @@ const BATCH: i64 = 256;
 
 /// Rows given to a watcher at once; what it is given is copied for it, so the bytes count, too.
 const AT_ONCE: usize = 256;
-const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// The most rows kept in memory, and their most bytes.
 const MAX_ROWS: usize = 1_024;
@@ -129,7 +128,7 @@ impl Tail {
         let mut given: Vec<Arc<LogRow>> = Vec::new();
         for row in rows {
             // There is one more than is given at once: it is for the next time.
-            if given.len() == AT_ONCE || bytes >= BYTES_AT_ONCE {
+            if given.len() == AT_ONCE || bytes >= PART_BYTES {
                 let seen = given.last().map_or(version, |last| last.rv);
                 return Some(News::Rows { rows: given, seen });
             }
