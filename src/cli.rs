@@ -240,9 +240,10 @@ pub struct Connection {
 
 #[derive(Debug, Args)]
 pub struct Get {
-    /// Kinds, separated by commas: `tagpol`, `clientaccounts`, `events` …, or `tagwarden` for all of Tagwarden's.
-    #[arg(value_name = "KINDS", value_delimiter = ',', required = true)]
-    pub kinds: Vec<String>,
+    /// Kinds, separated by commas: `tagpol`, `clientaccounts`, `events` …, or `tagwarden` for all of Tagwarden's; then
+    /// names, to see only those objects. Or `KIND/NAME`, any number of times.
+    #[arg(value_name = "KINDS [NAME]", required = true)]
+    pub what: Vec<String>,
     /// The namespace. Without it, that of the kubeconfig, then `default`.
     #[arg(long, short, conflicts_with = "all_namespaces")]
     pub namespace: Option<String>,
@@ -252,9 +253,15 @@ pub struct Get {
     /// Only objects with these labels, for example `tier=gold`.
     #[arg(long, short = 'l', value_name = "SELECTOR")]
     pub selector: Option<String>,
-    /// Print all columns.
-    #[arg(long, short)]
+    /// Print all columns: the same as `--output wide`.
+    #[arg(long, conflicts_with = "output")]
     pub wide: bool,
+    /// How to print them. Without it, as a table.
+    #[arg(long, short, value_enum)]
+    pub output: Option<GetOutput>,
+    /// Print each change as well, until stopped. One kind at a time.
+    #[arg(long, short)]
+    pub watch: bool,
     #[command(flatten)]
     pub connection: Connection,
 }
@@ -266,6 +273,9 @@ pub struct ClientRole {
     /// The namespace of the `ClientAccount`.
     #[arg(long, short, value_name = "NAME", requires = "account")]
     pub namespace: Option<String>,
+    /// How many seconds to wait until the controller has written the template.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "account", value_parser = clap::value_parser!(u16).range(0..=3600))]
+    pub timeout: u16,
     /// What the role asks for: nobody else may use the same.
     #[arg(long, value_name = "ID", conflicts_with = "account")]
     pub external_id: Option<String>,
@@ -379,6 +389,19 @@ pub enum ListFormat {
     Table,
     /// One document.
     Json,
+}
+
+/// How objects are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GetOutput {
+    /// A table with all columns.
+    Wide,
+    /// Kind and name, one a line.
+    Name,
+    /// The objects themselves.
+    Json,
+    /// The objects themselves.
+    Yaml,
 }
 
 /// How the resource types are printed.

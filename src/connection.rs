@@ -1,10 +1,11 @@
 //! The way to a Kubernetes API from the command line: a URL and a token, or a kubeconfig.
 
+use std::error::Error as _;
 use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 use crate::cli::Connection;
@@ -34,7 +35,7 @@ pub enum ConnectionError {
     #[error("--server: `{0}` cannot be used: expected a URL like https://tagwarden.example.com:6443")]
     Server(String),
     /// No kubeconfig, or a bad one.
-    #[error("there is no way to a control plane: give --server and --token-file, or a kubeconfig ({0})")]
+    #[error("there is no way to a control plane: give --server and --token-file, or a kubeconfig; {0}")]
     Kubeconfig(String),
     /// The client cannot be made.
     #[error("the client cannot be set up")]
@@ -43,8 +44,11 @@ pub enum ConnectionError {
     #[error("{0}")]
     Refused(String),
     /// A kind that the API does not have.
-    #[error("the control plane has no kind `{kind}`; it has: {}", .known.join(", "))]
-    UnknownKind { kind: String, known: Vec<String> },
+    #[error("the control plane has no kind `{kind}`;{meant} it has: {}", .known.join(", "))]
+    UnknownKind { kind: String, meant: String, known: Vec<String> },
+    /// Arguments that do not go together.
+    #[error("{0}")]
+    Arguments(&'static str),
 }
 
 impl From<kube::Error> for ConnectionError {
@@ -59,8 +63,64 @@ impl From<kube::Error> for ConnectionError {
             kube::Error::Api(status) => {
                 format!("the control plane refuses ({} {})", status.code, status.reason)
             }
-            other => format!("the control plane does not answer: {}", root_cause(other)),
+            other => {
+                let cause = root_cause(other);
+                match distrust(&cause) {
+                    Some(why) => format!("the control plane is not trusted: {why}"),
+                    None => format!("the control plane does not answer: {cause}"),
+                }
+            }
         })
+    }
+}
+
+const EXPIRED: &str = "its certificate has expired";
+
+/// What is wrong with a certificate, and what to do about it, in place of the words of the TLS library.
+fn distrust(cause: &str) -> Option<String> {
+    let fault = cause.strip_prefix("invalid peer certificate: ")?;
+    let word = fault.split(|symbol: char| !symbol.is_alphanumeric()).next().unwrap_or_default();
+    Some(match word {
+        "UnknownIssuer" => {
+            "nobody whom this machine trusts has signed its certificate; name the one to trust with \
+                            --ca, or as certificate-authority in the kubeconfig (a controller that runs with \
+                            --api-tls-self-signed DIR has it in DIR/api.crt)"
+                .to_owned()
+        }
+        "Expired" => EXPIRED.to_owned(),
+        "certificate" if fault.starts_with("certificate expired") => EXPIRED.to_owned(),
+        "certificate" if fault.contains("not valid for name") => {
+            format!("its certificate is for another name than that of the URL ({fault})")
+        }
+        _ => fault.to_owned(),
+    })
+}
+
+/// Why no way to a cluster or a control plane was found, place by place.
+pub fn nowhere(error: &InferConfigError) -> String {
+    let kubeconfig = error.source().and_then(|source| source.downcast_ref()).map(of_kubeconfig);
+    let kubeconfig = kubeconfig.unwrap_or_else(|| root_cause(error));
+    let pod = if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+        "this process runs in no pod".to_owned()
+    } else {
+        // The error keeps its other half to itself.
+        let told = error.to_string();
+        let half = told.split_once("in-cluster: (").and_then(|(_, rest)| rest.split_once("), kubeconfig: ("));
+        format!(
+            "the service account of the pod cannot be used ({})",
+            half.map_or(told.as_str(), |(half, _)| half)
+        )
+    };
+    format!("{pod}, and {kubeconfig}")
+}
+
+fn of_kubeconfig(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::ReadConfig(source, path) if source.kind() == std::io::ErrorKind::NotFound => {
+            format!("there is no file `{}`", path.display())
+        }
+        KubeconfigError::ReadConfig(source, path) => format!("`{}` cannot be read: {source}", path.display()),
+        other => format!("the kubeconfig cannot be used: {}", root_cause(other)),
     }
 }
 
@@ -79,13 +139,13 @@ pub async fn connect(flags: &Connection) -> Result<(Client, String), ConnectionE
         (Some(server), _) => direct(server, flags)?,
         (None, Some(path)) => {
             let file = Kubeconfig::read_from(path)
-                .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?;
+                .map_err(|error| ConnectionError::Kubeconfig(of_kubeconfig(&error)))?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
-                .map_err(|error| ConnectionError::Kubeconfig(root_cause(&error)))?
+                .map_err(|error| ConnectionError::Kubeconfig(of_kubeconfig(&error)))?
         }
         (None, None) => {
-            Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(error.to_string()))?
+            Config::infer().await.map_err(|error| ConnectionError::Kubeconfig(nowhere(&error)))?
         }
     };
     config.connect_timeout = Some(CONNECT_WITHIN);
@@ -157,4 +217,33 @@ fn read(flag: &'static str, path: &Path, limit: u64) -> Result<Vec<u8>, Connecti
         return Err(ConnectionError::Content { flag, path, problem: "is too large" });
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_says_what_to_do() {
+        for (cause, told) in [
+            ("invalid peer certificate: UnknownIssuer", "--ca"),
+            (
+                "invalid peer certificate: certificate not valid for name \"a\"; it is for \"b\"",
+                "another name",
+            ),
+            ("invalid peer certificate: certificate expired: verification time 1", "has expired"),
+            ("invalid peer certificate: BadSignature", "BadSignature"),
+        ] {
+            let found = distrust(cause).unwrap();
+            assert!(found.contains(told), "{cause}: {found}");
+        }
+        assert_eq!(distrust("Connection refused"), None);
+    }
+
+    #[test]
+    fn a_kubeconfig_that_is_not_there_is_named() {
+        let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let told = of_kubeconfig(&KubeconfigError::ReadConfig(missing, "/etc/kubeconfig".into()));
+        assert_eq!(told, "there is no file `/etc/kubeconfig`");
+    }
 }

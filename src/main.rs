@@ -55,5 +55,30 @@ fn report(failure: &Failure) {
         }
         source = error.source();
     }
+    let text = without_codes(text);
     anstream::eprintln!("{}error:{} {text}", render::style::BAD.render(), render::style::BAD.render_reset());
+}
+
+/// Without the numbers of the operating system, which stand behind the words that say the same.
+fn without_codes(mut text: String) -> String {
+    const BEFORE: &str = " (os error ";
+    while let Some(start) = text.find(BEFORE) {
+        let Some(length) = text[start..].find(')') else { break };
+        text.replace_range(start..=start + length, "");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn numbers_behind_words_are_left_out() {
+        for (text, told) in [
+            ("a: No such file or directory (os error 2), b", "a: No such file or directory, b"),
+            ("x (os error 2) y (os error 13)", "x y"),
+            ("cut (os error 2", "cut (os error 2"),
+        ] {
+            assert_eq!(super::without_codes(text.to_owned()), told);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
+use crate::connection;
 use crate::counted::Counting;
 use crate::settings::{self, Settings};
 
@@ -42,7 +43,7 @@ pub enum PlaneError {
     #[error("the store `{}` cannot be created: there is no directory to put it in; create it first", .0.display())]
     NoDirectory(PathBuf),
     /// No way to the cluster.
-    #[error("there is no way to a Kubernetes cluster ({0}); use --control-plane embedded to do without")]
+    #[error("there is no way to a Kubernetes cluster: {0}; use --control-plane embedded to do without")]
     NoCluster(String),
 }
 
@@ -80,8 +81,9 @@ impl Plane {
                 Ok(Self::Embedded { plane, counting, _lock: lock })
             }
             settings::ControlPlane::Kubernetes => {
-                let config =
-                    Config::infer().await.map_err(|error| PlaneError::NoCluster(error.to_string()))?;
+                let config = Config::infer()
+                    .await
+                    .map_err(|error| PlaneError::NoCluster(connection::nowhere(&error)))?;
                 let client = ClientBuilder::try_from(config)
                     .map_err(|error| PlaneError::NoCluster(error.to_string()))?
                     .with_layer(&counting)

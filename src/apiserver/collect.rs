@@ -15,7 +15,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// How long to wait for more once it has rung: a look goes over all that is owned.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Orphans handled in one go.
+/// Orphans looked at together.
 const BATCH: i64 = 500;
 
 /// Collects for ever.
@@ -37,18 +37,24 @@ pub(crate) async fn run(api: &Api) {
     }
 }
 
-/// Collects once; whether anything changed.
+/// Collects once; whether anything changed. Goes over all, for some may stay: their owners are of a kind that is not
+/// served, and nobody can say that those are gone.
 async fn collect(api: &Api) -> Result<bool, ApiError> {
     let mut changed = false;
-    for key in api.store.orphans(BATCH).await? {
-        match orphan(api, &key).await {
-            Ok(did) => changed |= did,
-            // Gone or changed meanwhile: the next round sees what is left.
-            Err(error) if matches!(error.code, 404 | 409) => {}
-            Err(error) => return Err(error),
+    let mut after: Option<Key> = None;
+    loop {
+        let keys = api.store.orphans(after.as_ref(), BATCH).await?;
+        for key in &keys {
+            match orphan(api, key).await {
+                Ok(did) => changed |= did,
+                // Gone or changed meanwhile: the next round sees what is left.
+                Err(error) if matches!(error.code, 404 | 409) => {}
+                Err(error) => return Err(error),
+            }
         }
+        let Some(last) = keys.into_iter().next_back() else { return Ok(changed) };
+        after = Some(last);
     }
-    Ok(changed)
 }
 
 /// Looks at one object that has lost an owner; whether something was done about it.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::plane::Options;
 use crate::rest::{Api, Wish, remove};
 use crate::status::ApiError;
 
@@ -30,7 +31,9 @@ pub(crate) async fn run(api: &Api) {
 
 pub(crate) async fn once(api: &Api) -> Result<(), ApiError> {
     expire_events(api, ago(api.options.event_age)).await?;
-    api.store.compact(ago(api.options.log_age), i64::from(api.options.log_rows)).await?;
+    let Options { log_age, log_rows, log_bytes, .. } = api.options;
+    let bytes = i64::try_from(log_bytes).unwrap_or(i64::MAX);
+    api.store.compact(ago(log_age), i64::from(log_rows), bytes).await?;
     Ok(())
 }
 

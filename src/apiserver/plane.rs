@@ -25,6 +25,8 @@ pub struct Options {
     pub log_age: Duration,
     /// The most rows of that log.
     pub log_rows: u32,
+    /// The most bytes of it, about.
+    pub log_bytes: u64,
     /// How long events are kept after they last happened.
     pub event_age: Duration,
     /// The most events.
@@ -46,6 +48,7 @@ impl Options {
             namespaces,
             log_age: Duration::from_mins(5),
             log_rows: 20_000,
+            log_bytes: 256 << 20,
             event_age: Duration::from_hours(1),
             event_count: 5_000,
             watches_per_client: 500,
@@ -194,7 +197,7 @@ impl ControlPlane {
 
     /// Forgets the history of changes now, as happens by and by anyway: watches that are behind begin again.
     pub async fn compact(&self) -> Result<(), NotReady> {
-        let done = self.api.store.compact(i64::MAX, i64::MAX).await;
+        let done = self.api.store.compact(i64::MAX, i64::MAX, i64::MAX).await;
         done.map(drop).map_err(|error| NotReady(error.to_string()))
     }
 

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::kind::{Face, Kind};
 use crate::rest::{Api, key, new_object};
 use crate::status::ApiError;
-use crate::store::{Before, Range, Row};
+use crate::store::{Before, PART_BYTES, Range, Row};
 
 /// Objects looked at together.
 const CHUNK: i64 = 200;
@@ -33,7 +33,13 @@ async fn kind_if_changed(api: &Api, kind: &Kind) -> Result<(), ApiError> {
     let (mut at, mut after) = (None, None::<(String, String)>);
     loop {
         let place = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let range = Range { resource: &resource, namespace: None, after: place, limit: Some(CHUNK) };
+        let range = Range {
+            resource: &resource,
+            namespace: None,
+            after: place,
+            limit: Some(CHUNK),
+            bytes: PART_BYTES,
+        };
         let page = api.store.list(&range, at).await;
         let page = page.map_err(|error| ApiError::unavailable(error.to_string()))?;
         at = Some(page.rv);

@@ -71,10 +71,19 @@ impl Kind {
         }
     }
 
+    /// All of them, in order.
+    pub const ALL: [Self; 5] =
+        [Self::Namespace, Self::Secret, Self::TaggingPolicy, Self::ClientAccount, Self::ComplianceAudit];
+
     fn of(name: &str) -> Option<Self> {
-        [Self::Namespace, Self::Secret, Self::TaggingPolicy, Self::ClientAccount, Self::ComplianceAudit]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Identity {
+    /// Whether it goes when no file declares it any more. A namespace would take along what nobody declared.
+    pub fn may_be_pruned(&self) -> bool {
+        self.kind != Kind::Namespace
     }
 }
 

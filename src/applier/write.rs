@@ -9,9 +9,10 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
+use tagwarden_operator::Fence;
 use tokio::time::timeout;
 
-use super::change::{MANAGED, creation, file_of, patch};
+use super::change::{MANAGED, creation, differing, file_of, patch, was_applied};
 use super::wanted::{Identity, Kind, Object, Problem};
 
 /// Who writes, as the control plane remembers it.
@@ -35,6 +36,9 @@ pub enum WriteError {
     /// No answer.
     #[error("the control plane does not answer: {0}")]
     Unanswered(String),
+    /// Another replica does.
+    #[error("another replica leads")]
+    NotLeading,
     /// The one that is there is on its way out.
     #[error("is being deleted; it is created anew once it is gone")]
     Leaving,
@@ -64,6 +68,16 @@ pub struct Counts {
     pub changed: usize,
     pub unchanged: usize,
     pub pruned: usize,
+    pub failed: usize,
+}
+
+/// An object that came from a file, and that no file declares any more.
+#[derive(Debug)]
+pub struct Leftover {
+    pub identity: Identity,
+    /// The file it came from.
+    pub file: String,
+    pub object: DynamicObject,
 }
 
 impl Counts {
@@ -84,22 +98,34 @@ impl Counts {
 /// The way to the control plane.
 pub struct Writer {
     client: Client,
+    fence: Fence,
     recorder: Recorder,
     /// Where events go that are about no object.
     namespace: String,
-    /// Namespaces that are known to be there.
+    /// Namespaces that were seen to be there this time.
     namespaces: BTreeSet<String>,
 }
 
 impl Writer {
-    pub fn new(client: Client, namespace: String) -> Self {
+    pub fn new(client: Client, fence: Fence, namespace: String) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: None };
         Self {
             recorder: Recorder::new(client.clone(), reporter),
             client,
+            fence,
             namespace,
             namespaces: BTreeSet::new(),
         }
+    }
+
+    /// Forgets what was seen last time: somebody may have deleted a namespace since.
+    pub fn begin(&mut self) {
+        self.namespaces.clear();
+    }
+
+    /// To be asked before everything that others would see.
+    fn leads(&self) -> Result<(), WriteError> {
+        self.fence.check().map_err(|_| WriteError::NotLeading)
     }
 
     /// Makes the object what its file wants. Where it is so already, nothing is written.
@@ -115,6 +141,7 @@ impl Writer {
     }
 
     async fn write(&self, object: &Object) -> Result<Written, WriteError> {
+        self.leads()?;
         let api = self.api(&object.identity);
         let name = &object.identity.name;
         let Some(live) = api.get_opt(name).await? else {
@@ -133,7 +160,24 @@ impl Writer {
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let after = api.patch(name, &params, &Patch::Merge(&patch)).await?;
         // Defaults that the server fills in again are a change that is none.
-        Ok(if after.resource_version() == before { Written::Unchanged } else { Written::Changed })
+        if after.resource_version() == before {
+            return Ok(Written::Unchanged);
+        }
+        if was_applied(&tree, object) {
+            let after = serde_json::to_value(&after).unwrap_or_default();
+            self.tell_restored(object, &differing(&tree, &after).join(", ")).await;
+        }
+        Ok(Written::Changed)
+    }
+
+    /// Whoever edited it hears why it did not last.
+    async fn tell_restored(&self, object: &Object, fields: &str) {
+        let Object { identity, place, .. } = object;
+        tracing::warn!(object = %identity, file = object.file, fields, "was edited by hand, and is what its file says again");
+        let note = format!(
+            "{fields} was edited by hand and is again what the manifest says that owns it ({place}): change it there"
+        );
+        self.publish(identity, "ManifestRestored", note).await;
     }
 
     /// Creates the namespace of an object where nobody has.
@@ -141,6 +185,7 @@ impl Writer {
         if identity.kind == Kind::Namespace || self.namespaces.contains(&identity.namespace) {
             return Ok(());
         }
+        self.leads()?;
         let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(Kind::Namespace));
         let name = &identity.namespace;
         answer(async {
@@ -160,25 +205,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Deletes what came from the directory and is wanted no more. Namespaces stay: too much goes with them.
-    pub async fn prune(&self, wanted: &[Object]) -> Result<usize, WriteError> {
+    /// What came from files and is wanted no more, what refers to others first.
+    pub async fn leftovers(&self, wanted: &[Object]) -> Result<Vec<Leftover>, WriteError> {
         let wanted: BTreeSet<&Identity> = wanted.iter().map(|object| &object.identity).collect();
-        let mut pruned = 0;
-        // The reverse of the order in which they are applied.
-        for kind in [Kind::ComplianceAudit, Kind::ClientAccount, Kind::TaggingPolicy, Kind::Secret] {
+        let mut leftovers = Vec::new();
+        for kind in Kind::ALL.into_iter().rev() {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
             let mut list = ListParams::default().labels(&format!("{MANAGED}=true")).limit(PAGE);
             loop {
                 let page = answer(async { Ok(api.list(&list).await?) }).await?;
-                for object in &page.items {
+                for object in page.items {
                     let identity = Identity {
                         kind,
                         namespace: object.namespace().unwrap_or_default(),
                         name: object.name_any(),
                     };
                     if !wanted.contains(&identity) && object.metadata.deletion_timestamp.is_none() {
-                        answer(self.delete(&identity, object)).await?;
-                        pruned += 1;
+                        let file = file_of(&serde_json::to_value(&object).unwrap_or(Value::Null));
+                        leftovers.push(Leftover { identity, file, object });
                     }
                 }
                 match page.metadata.continue_.filter(|token| !token.is_empty()) {
@@ -187,17 +231,26 @@ impl Writer {
                 }
             }
         }
-        Ok(pruned)
+        Ok(leftovers)
     }
 
-    async fn delete(&self, identity: &Identity, object: &DynamicObject) -> Result<(), WriteError> {
+    /// Deletes what no file declares any more.
+    pub async fn delete(
+        &self,
+        identity: &Identity,
+        file: &str,
+        object: &DynamicObject,
+    ) -> Result<(), WriteError> {
+        self.leads()?;
         let same = Preconditions { uid: object.uid(), resource_version: None };
         let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
-        match self.api(identity).delete(&identity.name, &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            answer => drop(answer?),
-        }
-        let file = file_of(&serde_json::to_value(object).unwrap_or(Value::Null));
+        answer(async {
+            match self.api(identity).delete(&identity.name, &params).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+                answer => Ok(answer.map(drop)?),
+            }
+        })
+        .await?;
         tracing::info!(object = %identity, file, "pruned: no manifest declares it any more");
         Ok(())
     }
@@ -207,6 +260,10 @@ impl Writer {
         let fallback =
             Identity { kind: Kind::Namespace, namespace: String::new(), name: self.namespace.clone() };
         let about = problem.about.as_ref().unwrap_or(&fallback);
+        self.publish(about, "ManifestRefused", problem.text.clone()).await;
+    }
+
+    async fn publish(&self, about: &Identity, reason: &str, mut note: String) {
         let resource = resource(about.kind);
         let mut reference = ObjectReference {
             api_version: Some(resource.api_version),
@@ -218,11 +275,10 @@ impl Writer {
         if let Ok(Ok(Some(live))) = timeout(ANSWER_WITHIN, self.api(about).get_opt(&about.name)).await {
             reference.uid = live.uid();
         }
-        let mut note = problem.text.clone();
         note.truncate(note.floor_char_boundary(NOTE_BYTES_MAX));
         let event = Event {
             type_: EventType::Warning,
-            reason: "ManifestRefused".to_owned(),
+            reason: reason.to_owned(),
             note: Some(note),
             action: "Apply".to_owned(),
             secondary: None,

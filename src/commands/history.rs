@@ -1,6 +1,7 @@
 //! `tagwarden history`: the scores of past runs.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use serde::Serialize;
 use tagwarden_store::{RunFilter, RunResults, RunState, RunSummary, Store};
@@ -11,6 +12,10 @@ use crate::render::json::{API_VERSION, Counters};
 use crate::render::table;
 
 pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
+    // Opening one makes it, which is not for those who only look.
+    if let Some(file) = sqlite_file(&flags.store).filter(|file| !file.exists()) {
+        return Err(Failure::NoStore(file.to_owned()));
+    }
     let store = Store::open(&flags.store).await?;
     let filter = RunFilter { limit: flags.limit as usize, ..RunFilter::default() };
     let runs = store.runs(&flags.namespace, &filter).await?;
@@ -40,6 +45,13 @@ pub(super) async fn run(flags: &History) -> Result<u8, Failure> {
     }
     out.flush()?;
     Ok(0)
+}
+
+/// The file of a store that is one.
+fn sqlite_file(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    (!path.is_empty() && path != ":memory:").then(|| Path::new(path))
 }
 
 /// The first column that holds numbers.

@@ -11,8 +11,14 @@ use crate::cli::Kubeconfig;
 use crate::connection;
 
 pub(super) fn run(flags: &Kubeconfig) -> Result<u8, Failure> {
-    connection::server_url(&flags.server)?;
+    let url = connection::server_url(&flags.server)?;
     connection::token(&flags.token_file)?;
+    if url.scheme_str() == Some("http") {
+        super::warn(
+            "kubectl sends no token over plain HTTP, so that it will be refused: serve the API with \
+             --api-tls-self-signed DIR, and give the URL with https:// and --ca DIR/api.crt here",
+        );
+    }
     let mut cluster = json!({ "server": flags.server });
     if let Some(ca) = &flags.ca {
         cluster["certificate-authority-data"] = json!(ByteString(connection::certificates(ca)?));

@@ -43,6 +43,12 @@ pub enum Failure {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There is nothing to look at.
+    #[error(
+        "--store: there is no file `{}`: give the store that `scan --store` or `run --store` writes; without --store, \
+         `run` writes tagwarden.db where it is started", .0.display()
+    )]
+    NoStore(std::path::PathBuf),
     /// The set-up of the AWS client.
     #[error(transparent)]
     Aws(#[from] AwsError),

@@ -70,6 +70,11 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     let plane = Arc::new(Plane::open(settings, counting.clone(), &close).await?);
     if let Some(api) = expose(settings, &plane).await? {
         tracing::info!(api = %api.address(), "the API is served");
+        if api.certificate().is_none() {
+            tracing::warn!(
+                "the API is served without TLS, over which kubectl sends no token: give --api-tls-self-signed DIR for it"
+            );
+        }
         tokio::spawn(api.run(close.clone()));
     }
     let client = plane.client(settings.namespace.as_str());
@@ -80,7 +85,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         operator_settings(settings),
         Arc::clone(&registry),
         Clock::system(),
-        fence,
+        fence.clone(),
         stop.clone(),
     )?;
     let frame = Arc::new(frame);
@@ -97,7 +102,8 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
             prune: settings.manifests_prune,
             watched: settings.watch_namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
         };
-        tasks.push(tokio::spawn(applier::run(client.clone(), manifests, applied.clone(), stop.clone())));
+        let applying = applier::run(client.clone(), fence, manifests, applied.clone(), stop.clone());
+        tasks.push(tokio::spawn(applying));
     } else {
         applied.cancel();
     }

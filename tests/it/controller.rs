@@ -262,6 +262,22 @@ impl Stopped {
         })
     }
 
+    /// Changes an object in its store, as `kubectl edit` would have.
+    pub fn edit(&self, path: &str, patch: &Value) {
+        let file = self.directory.path().join("tagwarden.db");
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let plane =
+                ControlPlane::open(Location::sqlite(file), tagwarden_api::crds(), Options::new("default"));
+            let plane = plane.await.unwrap();
+            let request = axum::http::Request::patch(path)
+                .header("content-type", "application/merge-patch+json")
+                .body(patch.to_string().into_bytes())
+                .unwrap();
+            plane.client("default").request::<Value>(request).await.unwrap();
+            plane.shutdown().await;
+        });
+    }
+
     /// The names of those objects, sorted.
     pub fn names(&self, path: &str) -> Vec<String> {
         let name = |object: &Value| {

@@ -30,9 +30,6 @@ fn items(site: &Site, store: &str, more: &[&str]) -> Vec<Value> {
 
 fn runs_are_recorded_and_shown(store: &str) {
     let site = site();
-    assert!(history(&site, store, &[]).contains("No runs yet"));
-    assert_eq!(items(&site, store, &[]), Vec::<Value>::new());
-
     site.cloud.volume(REGION, &[("Owner", "ada@example.com")]);
     let first = scan(&site, store, &[]);
     site.cloud.volume(REGION, &[]);
@@ -89,7 +86,26 @@ fn in_a_sqlite_file() {
 
 #[test]
 fn in_postgresql() {
-    runs_are_recorded_and_shown(&Testbed::postgres().fresh_database().unwrap());
+    let store = Testbed::postgres().fresh_database().unwrap();
+    let site = site();
+    assert!(history(&site, &store, &[]).contains("No runs yet"));
+    assert_eq!(items(&site, &store, &[]), Vec::<Value>::new());
+    runs_are_recorded_and_shown(&store);
+}
+
+/// Who only looks makes nothing, and hears that there is nothing.
+#[test]
+fn a_store_that_is_not_there_is_not_made() {
+    for store in ["sqlite:nope.db", "sqlite:///nowhere/nope.db"] {
+        let program = Program::alone();
+        let before = std::fs::read_dir(program.directory()).unwrap().count();
+        let mut program = program.args(["history", "--store", store]);
+        let ended = program.run();
+        assert_eq!(ended.status, Some(2), "{}", ended.stdout);
+        let path = store.trim_start_matches("sqlite:").trim_start_matches("//");
+        assert!(ended.stderr.contains(&format!("there is no file `{path}`")), "{}", ended.stderr);
+        assert_eq!(std::fs::read_dir(program.directory()).unwrap().count(), before);
+    }
 }
 
 #[test]

@@ -373,3 +373,110 @@ async fn server_side_apply_is_refused_with_a_sentence_that_helps() {
     assert!(printed.err.contains("without --server-side"), "{printed:?}");
     assert!(shell.quietly(&["get", "tagpol"]).await.out.is_empty());
 }
+
+/// `tagwarden get` is for machines without kubectl: what both can do looks the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_get_prints_what_kubectl_prints() {
+    let shell = Shell::on(Target::EmbeddedHttp).await;
+    let manifest = shell.write("manifest.yaml", MANIFEST);
+    assert_eq!(shell.quietly(&["apply", "-f", &manifest]).await.status, Some(0));
+    for arguments in [
+        ["get", "tagacct"].as_slice(),
+        &["get", "taggingpolicies,ClientAccount,complianceaudit"],
+        &["get", "tagwarden", "-o", "wide"],
+        &["get", "tagwarden", "-o", "name"],
+        &["get", "tagacct", "shop", "-o", "name"],
+        &["get", "tagacct/shop", "tagpol/corp"],
+        &["get", "tagacct", "shop", "-o", "yaml"],
+        &["get", "tagacct/shop", "-o", "json"],
+        &["get", "tagpol", "-o", "json"],
+        &["get", "tagpol,tagacct", "-o", "yaml"],
+        &["get", "tagacct", "-l", "tier=gold"],
+        &["get", "tagpol", "-l", "tier=gold", "-o", "json"],
+        &["get", "tagpol", "-A"],
+        &["get", "events"],
+    ] {
+        let theirs = shell.quietly(arguments).await;
+        let ours = ours(&shell, arguments).await;
+        assert_eq!(ours.status, theirs.status, "{arguments:?}: {}", ours.err);
+        if arguments.contains(&"yaml") {
+            // Which quotes stand around a text is a matter of taste.
+            let tree = |text: &str| serde_saphyr::from_str::<serde_json::Value>(text).expect("YAML");
+            assert_eq!(tree(&ours.out), tree(&theirs.out), "{arguments:?}");
+        } else {
+            assert_eq!(ours.out, theirs.out, "{arguments:?}");
+        }
+    }
+    for (arguments, told) in [
+        (["get", "tagacct", "shop", "none"].as_slice(), "clientaccounts.tagwarden.io \"none\" not found"),
+        (&["get", "policies"], "did you mean `taggingpolicies`?"),
+        (&["get", "tagpol", "tagacct/shop"], "expected either KIND/NAME everywhere"),
+        (&["get", "tagpol,tagacct", "--watch"], "--watch takes one kind"),
+        (&["get", "tagpol", "corp", "-A"], "does not go with --all-namespaces"),
+    ] {
+        let refused = ours(&shell, arguments).await;
+        assert!(refused.status == Some(2) && refused.err.contains(told), "{arguments:?}: {refused:?}");
+    }
+    watches(&shell).await;
+}
+
+fn ours_as_command(shell: &Shell, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
+    command
+        .args(arguments)
+        .args(["--namespace", &shell.site.namespace].iter().filter(|_| !arguments.contains(&"-A")));
+    command.arg("--kubeconfig").arg(shell.site.kubeconfig());
+    command
+}
+
+async fn ours(shell: &Shell, arguments: &[&str]) -> Printed {
+    let mut command = ours_as_command(shell, arguments);
+    let output =
+        tokio::task::spawn_blocking(move || command.output()).await.expect("a thread").expect("it runs");
+    let text = |bytes: &[u8]| shell.plain(&String::from_utf8_lossy(bytes));
+    Printed { status: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// Each change comes as it is made, under the headings that were there at first.
+async fn watches(shell: &Shell) {
+    use std::io::{BufRead, BufReader};
+    let mut child = ours_as_command(shell, &["get", "tagacct", "shop", "-w"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut line = || lines.next().expect("it goes on").expect("a line");
+    tokio::task::block_in_place(|| {
+        assert!(line().starts_with("NAME "));
+        assert!(line().starts_with("shop "));
+    });
+    for name in ["Second", "Third"] {
+        let patch = json!({ "spec": { "displayName": name } }).to_string();
+        assert_eq!(
+            shell.quietly(&["patch", "tagacct/shop", "--type=merge", "-p", &patch]).await.status,
+            Some(0)
+        );
+        let told = tokio::task::block_in_place(&mut line);
+        assert!(told.starts_with("shop ") && told.contains(name), "{told}");
+    }
+    child.kill().expect("it was there");
+    child.wait().expect("it ends");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_trusted_says_what_to_trust() {
+    let shell = Shell::on(Target::EmbeddedHttp).await;
+    let text = std::fs::read_to_string(shell.site.kubeconfig()).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
+    let token = shell.write("token", config["users"][0]["user"]["token"].as_str().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
+    command.args(["get", "tagpol", "--server", server, "--token-file", &token]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("nobody whom this machine trusts has signed its certificate") && told.contains("--ca"),
+        "{told}"
+    );
+}

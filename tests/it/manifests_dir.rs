@@ -4,6 +4,7 @@
 use std::os::unix::fs::symlink;
 
 use serde_json::Value;
+use tagwarden_testbed::Testbed;
 
 use crate::controller::{Controller, Setup};
 
@@ -112,6 +113,79 @@ fn a_bad_file_is_told_of_and_stops_nothing() {
 }
 
 #[test]
+fn what_a_bad_file_declared_is_named_when_the_file_is_gone() {
+    let setup = Setup::new()
+        .file("manifests/corp.yaml", &policy("corp", "Owner"))
+        .file("manifests/other.yaml", &policy("other", "Owner"));
+    let controller = setup.with_manifests();
+    let mut line = applied(&controller, 0);
+    controller.write("corp.yaml", &policy("corp", "Team").replace("requiredTags", "requiredTag"));
+    line = controller.logs_from(line, &["corp.yaml: document 1"]).1;
+    std::fs::remove_file(controller.manifest("corp.yaml")).unwrap();
+    let stays =
+        ["stays, although no manifest declares it any more", "TaggingPolicy default/corp", "corp.yaml"];
+    controller.logs_from(line, &stays);
+    controller.logs_from(line, &["all manifests are fine again"]);
+    assert_eq!(controller.stop().names(POLICIES), ["default/corp", "default/other"]);
+}
+
+#[test]
+fn an_edit_by_hand_is_undone_with_a_word_about_whose_it_is() {
+    let setup = Setup::new().file("manifests/corp.yaml", &policy("corp", "Owner"));
+    let controller = setup.with_manifests();
+    applied(&controller, 0);
+    let stopped = controller.stop();
+    let one = "/apis/tagwarden.io/v1alpha1/namespaces/default/taggingpolicies/corp";
+    // A label of their own is nobody else's business.
+    let edit = serde_json::json!({
+        "metadata": { "labels": { "team": "x" } }, "spec": { "requiredTags": [{ "key": "Mine" }] },
+    });
+    stopped.edit(one, &edit);
+    let controller = stopped.again().with_manifests();
+    let told = controller.logs(&["was edited by hand, and is what its file says again"]);
+    for text in ["TaggingPolicy default/corp", "\"file\":\"corp.yaml\"", "spec.requiredTags"] {
+        assert!(told.contains(text), "{told}");
+    }
+    applied(&controller, 0);
+    let stopped = controller.stop();
+    let corp = &stopped.objects(POLICIES)[0];
+    assert_eq!((required(corp), &corp["metadata"]["labels"]["team"]), ("Owner", &"x".into()));
+    let events = stopped.objects("/api/v1/namespaces/default/events");
+    let restored: Vec<&Value> = events.iter().filter(|event| event["reason"] == "ManifestRestored").collect();
+    assert_eq!(restored.len(), 1, "{events:#?}");
+    assert_eq!(restored[0]["involvedObject"]["name"], "corp");
+    assert!(restored[0]["message"].as_str().unwrap().contains("(corp.yaml, document 1): change it there"));
+    // Told once; and a change of the file is no edit.
+    let setup = stopped.again().file("manifests/corp.yaml", &policy("corp", "Team"));
+    let controller = setup.with_manifests();
+    applied(&controller, 0);
+    let log = controller.stop().log;
+    assert!(!log.iter().any(|line| line.contains("edited by hand")), "{log:#?}");
+}
+
+/// Two replicas whose directories differ, because one is rolled out before the other.
+#[test]
+fn only_the_replica_that_leads_applies_its_directory() {
+    let store = Testbed::postgres().fresh_database().unwrap();
+    let replica = |name: &str| {
+        let setup = Setup::new().file(&format!("manifests/{name}.yaml"), &policy(name, "Owner"));
+        setup.args(["--store", &store, "--manifests-prune"]).with_manifests()
+    };
+    let first = replica("first");
+    applied(&first, 0);
+    let second = replica("second");
+    second.logs(&["the manifest directory is applied once this replica leads"]);
+    second.readiness(200);
+    let line = first.logged();
+    first.write("more.yaml", &policy("more", "Owner"));
+    applied(&first, line);
+    assert_eq!(first.stop().status, Some(0));
+    second.logs(&["this replica leads: its manifest directory is in force"]);
+    let (told, _) = second.logs_from(0, &["manifests applied"]);
+    assert!(told.contains("\"created\":1") && told.contains("\"pruned\":2"), "{told}");
+}
+
+#[test]
 fn an_audit_that_two_files_declare_is_taken_from_neither() {
     let setup = Setup::new()
         .file("manifests/a.yaml", &audit("nightly", "one"))
@@ -152,6 +226,25 @@ fn pruning_takes_what_is_gone_from_the_files_and_never_what_a_missing_directory_
     assert_eq!(stopped.names(POLICIES), ["default/corp"]);
 }
 
+/// Too much would go with it.
+#[test]
+fn a_namespace_is_not_pruned_and_named_as_left() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: team-b}\n";
+    let inside = policy("inside", "Owner").replace("{name: inside}", "{name: inside, namespace: team-b}");
+    let setup = Setup::new()
+        .file("manifests/corp.yaml", &policy("corp", "Owner"))
+        .file("manifests/team.yaml", &[namespace, inside.as_str()].join("---\n"));
+    let controller = setup.args(["--manifests-prune"]).with_manifests();
+    let line = applied(&controller, 0);
+    std::fs::remove_file(controller.manifest("team.yaml")).unwrap();
+    controller.logs_from(line, &["pruned", "TaggingPolicy team-b/inside", "team.yaml"]);
+    controller
+        .logs_from(line, &["stays", "Namespace team-b", "delete it with kubectl, and all that is in it"]);
+    let stopped = controller.stop();
+    assert_eq!(stopped.names(POLICIES), ["default/corp"]);
+    assert_eq!(stopped.names("/api/v1/namespaces"), ["default", "team-b"]);
+}
+
 #[test]
 fn a_second_start_with_the_same_files_writes_nothing() {
     let account = "apiVersion: tagwarden.io/v1alpha1\nkind: ClientAccount\nmetadata: {name: acme, labels: {tier: gold}}\n\
@@ -176,6 +269,6 @@ fn a_second_start_with_the_same_files_writes_nothing() {
     assert_eq!(before.len(), 4);
     let controller = stopped.again().with_manifests();
     let told = controller.logs(&["manifests applied"]);
-    assert!(told.contains("\"created\":0,\"changed\":0,\"unchanged\":4"), "{told}");
+    assert!(told.contains("\"created\":0,\"changed\":0,\"unchanged\":4,\"pruned\":0,\"failed\":0"), "{told}");
     assert_eq!(versions(&controller.stop()), before);
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tagwarden_testbed::Testbed;
@@ -194,6 +195,29 @@ fn the_api_knows_people_by_their_tokens_and_lets_them_do_what_they_may() {
     );
     let tokens_told = stopped.log.iter().any(|line| line.contains("-token\""));
     assert!(!tokens_told, "{:#?}", stopped.log);
+}
+
+/// With all that its files want in it.
+#[test]
+fn a_namespace_that_somebody_deletes_is_made_again() {
+    const NAMESPACE: &str = "/api/v1/namespaces/team-b";
+    let policy = "apiVersion: tagwarden.io/v1alpha1\nkind: TaggingPolicy\nmetadata: {name: corp, namespace: team-b}\n\
+                  spec: {requiredTags: [{key: Owner}]}\n";
+    let setup = Setup::new().file("tokens", &tokens()).file("manifests/corp.yaml", policy);
+    let controller = setup.args(["--api-listen", "127.0.0.1:0", "--api-tokens", "tokens"]).with_manifests();
+    let address = controller.address("api");
+    let (_, line) = controller.logs_from(0, &["manifests applied"]);
+    assert_eq!(request(address, "boss-token", &format!("DELETE {NAMESPACE}"), b"").0, 200);
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while request(address, "viewer-token", &format!("GET {NAMESPACE}"), b"").0 != 404 {
+        assert!(Instant::now() < deadline, "the namespace does not go");
+        std::thread::park_timeout(Duration::from_millis(100));
+    }
+    controller.write("more.yaml", &policy.replace("corp", "more"));
+    let (told, _) = controller.logs_from(line, &["manifests applied"]);
+    assert!(told.contains("\"created\":2") && told.contains("\"failed\":0"), "{told}");
+    let names = controller.stop().names("/apis/tagwarden.io/v1alpha1/taggingpolicies");
+    assert_eq!(names, ["team-b/corp", "team-b/more"]);
 }
 
 /// A wire to a server that can be cut.

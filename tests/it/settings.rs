@@ -274,3 +274,45 @@ fn a_kubeconfig_names_the_token_and_holds_the_certificates() {
         assert!(ended.stderr.contains(expected), "{arguments:?}: {}", ended.stderr);
     }
 }
+
+#[test]
+fn a_kubeconfig_for_plain_http_says_that_it_will_not_do() {
+    let program = Program::alone();
+    program.file("token", "a-token");
+    let plain = ["kubeconfig", "--server", "http://127.0.0.1:6443", "--token-file", "token"];
+    let ended = program.args(plain).run();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("kubectl sends no token over plain HTTP"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--api-tls-self-signed"), "{}", ended.stderr);
+}
+
+#[test]
+fn files_that_are_not_there_are_named() {
+    let program = Program::alone();
+    program.file("tokens", "");
+    let flags = [
+        "--manifests",
+        "manifests",
+        "--api-listen",
+        "127.0.0.1:0",
+        "--api-tokens",
+        "tokens",
+        "--api-tls-cert",
+        "a.crt",
+        "--api-tls-key",
+        "a.key",
+        "--store",
+        "sqlite:away/tags.db",
+    ];
+    let ended = program.args(["config"]).args(flags).run();
+    assert_eq!(ended.status, Some(0), "{}", ended.stderr);
+    for told in [
+        "--manifests: there is no directory `manifests` here",
+        "--api-tls-cert: there is no file `a.crt` here",
+        "--api-tls-key: there is no file `a.key` here",
+        "--store: there is no directory `away` here",
+    ] {
+        assert!(ended.stderr.contains(told), "{told}: {}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("--api-tokens"), "{}", ended.stderr);
+}

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -10,14 +10,17 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::StreamExt as _;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::access::{self, Attempt, Question};
-use super::tokens::{Tokens, User};
+use super::threshold::Step;
+use super::tokens::{Grant, Tokens, User};
 use super::{Limits, protobuf};
 use crate::identity::Identity;
 use crate::kind::{Face, Kinds};
@@ -28,13 +31,17 @@ use crate::status::ApiError;
 const MAX_STRANGERS: usize = 100_000;
 
 /// Where a request comes from: an extension that the listener adds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub IpAddr);
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub address: IpAddr,
+    /// The place on the threshold that its connection takes until somebody known is on it.
+    pub step: Step,
+}
 
 /// The rules of the door.
 pub(super) struct Gate {
     kinds: Kinds,
-    tokens: RwLock<Arc<Tokens>>,
+    tokens: watch::Sender<Arc<Tokens>>,
     limits: Limits,
     users: DefaultKeyedRateLimiter<String>,
     strangers: DefaultKeyedRateLimiter<IpAddr>,
@@ -49,16 +56,16 @@ impl Gate {
         };
         Self {
             kinds,
-            tokens: RwLock::new(Arc::new(tokens)),
+            tokens: watch::Sender::new(Arc::new(tokens)),
             users: RateLimiter::keyed(quota(limits.requests_per_second, limits.burst)),
             strangers: RateLimiter::keyed(quota(limits.refusals_per_second, limits.refusals_per_second * 10)),
             limits,
         }
     }
 
-    /// Takes these tokens from now on.
+    /// Takes these tokens from now on. Watches of tokens that are gone, or that give something else, end.
     pub fn replace(&self, tokens: Tokens) {
-        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
+        self.tokens.send_replace(Arc::new(tokens));
     }
 
     /// Forgets who has not been here for a while.
@@ -72,14 +79,23 @@ impl Gate {
         router.layer(axum::middleware::from_fn_with_state(Arc::clone(self), pass))
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Option<User> {
+    fn authenticate(&self, headers: &HeaderMap) -> Option<Grant> {
         let shown = headers.get(header::AUTHORIZATION)?.as_bytes();
         let scheme = shown.get(..7)?;
         if !scheme.eq_ignore_ascii_case(b"bearer ") {
             return None;
         }
-        let tokens = Arc::clone(&self.tokens.read().unwrap_or_else(PoisonError::into_inner));
-        tokens.user(shown.get(7..)?.trim_ascii()).cloned()
+        let tokens = Arc::clone(&self.tokens.borrow());
+        tokens.grant(shown.get(7..)?.trim_ascii())
+    }
+
+    /// Returns once a grant no longer holds.
+    fn revoked(&self, grant: Grant) -> impl Future<Output = ()> + Send + 'static {
+        let mut tokens = self.tokens.subscribe();
+        async move {
+            // Without a gate nobody is left to serve.
+            let _ = tokens.wait_for(|tokens| !tokens.upholds(&grant)).await;
+        }
     }
 
     /// 401, or 429 to whoever tries too often.
@@ -135,18 +151,29 @@ fn seconds(wait: Duration) -> u32 {
 }
 
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.0);
-    let Some(user) = gate.authenticate(request.headers()) else {
-        return gate.refuse_stranger(peer).into_response();
+    let peer = request.extensions().get::<Peer>();
+    let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address);
+    let Some(grant) = gate.authenticate(request.headers()) else {
+        return gate.refuse_stranger(address).into_response();
     };
+    if let Some(peer) = peer {
+        peer.step.leave();
+    }
     let attempt = attempt(&gate.kinds, &request);
-    let mut record = attempt.filter(Attempt::writes).map(|attempt| Record::new(&user, attempt, peer));
-    let result = Box::pin(admit(&gate, &user, request, next, record.as_mut())).await;
+    let watches = attempt.as_ref().is_some_and(|attempt| attempt.verb == "watch");
+    let mut record =
+        attempt.filter(Attempt::writes).map(|attempt| Record::new(&grant.user, attempt, address));
+    let result = Box::pin(admit(&gate, &grant.user, request, next, record.as_mut())).await;
     let response = result.unwrap_or_else(IntoResponse::into_response);
     if let Some(record) = record {
         record.log(response.status());
     }
-    response
+    if !watches {
+        return response;
+    }
+    // It goes on for as long as the client likes, which may be longer than the token is good.
+    let revoked = gate.revoked(grant);
+    response.map(|events| Body::from_stream(events.into_data_stream().take_until(revoked)))
 }
 
 async fn admit(

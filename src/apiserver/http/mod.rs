@@ -7,6 +7,7 @@ mod access;
 mod gate;
 mod patient;
 mod protobuf;
+mod threshold;
 mod tls;
 mod tokens;
 
@@ -39,6 +40,7 @@ pub use tokens::{Role, TokenError, Tokens, User};
 use crate::kind::Kinds;
 use gate::{Gate, Peer};
 use patient::Patient;
+use threshold::{Step, Threshold};
 
 /// Where and for whom the API is served.
 #[derive(Clone, Debug)]
@@ -68,8 +70,13 @@ pub struct Limits {
     pub refusals_per_second: u32,
     /// Connections at a time.
     pub connections: usize,
-    /// How long the handshake of TLS may take.
-    pub handshake_time: Duration,
+    /// Connections at a time on which nobody has shown a valid token yet. The rest of `connections` is for those who
+    /// have.
+    pub strangers: usize,
+    /// How many of them may come from one address (of IPv6: from one network of 64 bits).
+    pub strangers_per_address: usize,
+    /// How long a connection may take, its handshake included, until somebody shows a valid token.
+    pub stranger_time: Duration,
     /// How long the headers of a request may take, and how long a connection may be idle before them.
     pub header_time: Duration,
     /// How long a client may take nothing of what it is sent.
@@ -87,7 +94,9 @@ impl Default for Limits {
             burst: 300,
             refusals_per_second: 5,
             connections: 512,
-            handshake_time: Duration::from_secs(30),
+            strangers: 128,
+            strangers_per_address: 32,
+            stranger_time: Duration::from_secs(30),
             // Clients keep a connection for 90 s: one that the server closes first fails a request now and then.
             header_time: Duration::from_mins(2),
             write_time: Duration::from_mins(1),
@@ -180,6 +189,7 @@ impl Exposure {
     pub async fn run(mut self, stop: CancellationToken) {
         let connections = TaskTracker::new();
         let room = Arc::new(Semaphore::new(self.limits.connections));
+        let threshold = Threshold::new(self.limits.strangers, self.limits.strangers_per_address);
         let mut reload = tokio::time::interval(self.limits.reload);
         loop {
             tokio::select! {
@@ -187,8 +197,10 @@ impl Exposure {
                 _ = reload.tick() => self.reload(),
                 accepted = self.listener.accept() => match accepted {
                     // Whoever comes when it is full is turned away at once, rather than left waiting.
-                    Ok((stream, peer)) => if let Ok(seat) = Arc::clone(&room).try_acquire_owned() {
-                        let connection = self.connection(stream, peer, stop.clone());
+                    Ok((stream, peer)) => if let Some(step) = threshold.enter(peer.ip())
+                        && let Ok(seat) = Arc::clone(&room).try_acquire_owned()
+                    {
+                        let connection = self.connection(stream, peer, step, stop.clone());
                         connections.spawn(async move {
                             connection.await;
                             drop(seat);
@@ -222,6 +234,7 @@ impl Exposure {
         &self,
         stream: TcpStream,
         peer: SocketAddr,
+        step: Step,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
@@ -229,25 +242,38 @@ impl Exposure {
             // Watch events are small, and waiting for more of them would delay each.
             let _ = stream.set_nodelay(true);
             let stream = Patient::new(stream, limits.write_time);
-            match tls {
-                None => serve(stream, router, peer, limits, stop).await,
-                Some(acceptor) => {
-                    let shaken = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await;
-                    if let Ok(Ok(stream)) = shaken {
-                        serve(stream, router, peer, limits, stop).await;
+            let served = async {
+                match tls {
+                    None => serve(stream, router, peer, step.clone(), limits, stop).await,
+                    Some(acceptor) => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, router, peer, step.clone(), limits, stop).await;
+                        }
                     }
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = step.overstayed(limits.stranger_time) => {
+                    tracing::debug!(%peer, "a connection showed no valid token in time");
                 }
             }
         }
     }
 }
 
-async fn serve<S>(stream: S, router: Router, peer: SocketAddr, limits: Limits, stop: CancellationToken)
-where
+async fn serve<S>(
+    stream: S,
+    router: Router,
+    peer: SocketAddr,
+    step: Step,
+    limits: Limits,
+    stop: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip()));
+        request.extensions_mut().insert(Peer { address: peer.ip(), step: step.clone() });
         router.clone().oneshot(request.map(Body::new))
     });
     let mut server = http1::Builder::new();
@@ -288,8 +314,17 @@ impl TokenFile {
         self.seen = Some(digest);
         let file = || self.path.clone();
         let bytes =
-            bytes.map_err(|error| ExposeError::Unreadable { file: file(), why: error.kind().to_string() })?;
+            bytes.map_err(|error| ExposeError::Unreadable { file: file(), why: unreadable(&error) })?;
         Tokens::parse(&bytes).map(Some).map_err(|cause| ExposeError::Tokens { file: file(), cause })
+    }
+}
+
+/// Why a file cannot be read, for people.
+fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "this process may not".to_owned(),
+        kind => kind.to_string(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use futures_util::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls_pki_types::CertificateDer;
@@ -14,9 +15,13 @@ use super::*;
 use crate::Identity;
 use crate::kind::tests::fixture;
 
-/// A router that says who it was asked by, and what.
+/// A router that says who it was asked by, and what. A watch says so, and then nothing for ever.
 fn echo() -> Router {
     Router::new().fallback(|request: axum::extract::Request| async move {
+        if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+            let first = futures_util::stream::iter([Ok::<_, std::convert::Infallible>("begun\n")]);
+            return Body::from_stream(first.chain(futures_util::stream::pending()));
+        }
         let identity = request.extensions().get::<Identity>().cloned();
         let (parts, body) = request.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
@@ -25,6 +30,7 @@ fn echo() -> Router {
             "type": parts.headers.get("content-type").and_then(|value| value.to_str().ok()),
         })
         .to_string()
+        .into()
     })
 }
 
@@ -74,10 +80,41 @@ impl Door {
         (code, head.to_lowercase(), serde_json::from_str(body).unwrap_or_default())
     }
 
+    /// A request on this connection, which stays open.
+    async fn say(&self, stream: &mut TcpStream, request: &str, token: &str) {
+        let text = format!("{request} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// A watch that has begun.
+    async fn watch(&self, token: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        self.say(&mut stream, &format!("GET {OURS}?watch=true"), token).await;
+        heard(&mut stream, "begun").await;
+        stream
+    }
+
     async fn close(self) {
         self.stop.cancel();
         self.done.await.unwrap();
     }
+}
+
+/// Reads until a text has come.
+async fn heard(stream: &mut TcpStream, text: &str) {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(text) {
+        let read = tokio::time::timeout(Duration::from_secs(30), stream.read_buf(&mut seen)).await;
+        assert_ne!(read.expect("it comes in time").unwrap(), 0, "{:?}", String::from_utf8_lossy(&seen));
+    }
+}
+
+/// Reads until the server has closed the connection, in whatever way.
+async fn closed(mut stream: TcpStream) -> Vec<u8> {
+    let mut rest = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut rest));
+    let _ = read.await.expect("it is closed in time");
+    rest
 }
 
 const OURS: &str = "/apis/tagwarden.io/v1alpha1/namespaces/n/clientaccounts";
@@ -126,6 +163,27 @@ async fn a_changed_token_file_is_in_force_and_a_wrong_one_is_not() {
     assert!(becomes("n", 200).await && becomes("v", 401).await);
     std::fs::write(door.file.path(), "nonsense").unwrap();
     assert!(!becomes("n", 401).await, "what was in force stays");
+    door.close().await;
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_takes_its_watches_along() {
+    let limits = Limits { reload: Duration::from_millis(20), ..Limits::default() };
+    let door = open(limits, Tls::Plain).await;
+    let (gone, demoted, kept) = (door.watch("v").await, door.watch("a").await, door.watch("e").await);
+    std::fs::write(door.file.path(), tokens(&[("e", "edgar:edit"), ("a", "ada:edit")])).unwrap();
+    // The end of a chunked body: nothing broke, and the client may ask again.
+    for stream in [gone, demoted] {
+        let mut ended = stream;
+        heard(&mut ended, "0\r\n\r\n").await;
+    }
+    let nothing = kept.try_read(&mut [0; 16]).unwrap_err();
+    assert_eq!(
+        nothing.kind(),
+        std::io::ErrorKind::WouldBlock,
+        "who is still what they were goes on watching"
+    );
+    drop(kept);
     door.close().await;
 }
 
@@ -179,6 +237,45 @@ async fn slow_clients_are_dropped_and_a_full_house_says_no() {
     assert!(nothing.is_empty(), "there was no room");
     let _ = slow.read_to_end(&mut nothing).await;
     assert!(Timestamp::now().duration_since(began).as_secs() < 20);
+    door.close().await;
+}
+
+#[tokio::test]
+async fn strangers_get_few_connections() {
+    let limits =
+        Limits { strangers_per_address: 2, stranger_time: Duration::from_mins(10), ..Limits::default() };
+    let door = open(limits, Tls::Plain).await;
+    // Who is known takes no stranger's place, however many connections they have.
+    let mut known = Vec::new();
+    for _ in 0..5 {
+        known.push(door.watch("v").await);
+    }
+    let silent = TcpStream::connect(door.address).await.unwrap();
+    let mut wrong = TcpStream::connect(door.address).await.unwrap();
+    door.say(&mut wrong, "GET /version", "x").await;
+    heard(&mut wrong, "401").await;
+    let third = TcpStream::connect(door.address).await.unwrap();
+    assert!(closed(third).await.is_empty(), "there is no place for a third");
+    for stream in known {
+        assert_eq!(stream.try_read(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+    drop((silent, wrong));
+    door.close().await;
+}
+
+#[tokio::test]
+async fn strangers_get_little_time() {
+    let limits =
+        Limits { strangers_per_address: 2, stranger_time: Duration::from_millis(300), ..Limits::default() };
+    let door = open(limits, Tls::Plain).await;
+    let known = door.watch("v").await;
+    let silent = TcpStream::connect(door.address).await.unwrap();
+    let mut wrong = TcpStream::connect(door.address).await.unwrap();
+    door.say(&mut wrong, "GET /version", "x").await;
+    closed(silent).await;
+    closed(wrong).await;
+    assert_eq!(door.ask("GET /version", "v", "").await.0, 200, "their places are free again");
+    assert_eq!(known.try_read(&mut [0; 16]).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     door.close().await;
 }
 
@@ -277,7 +374,7 @@ async fn what_cannot_be_served_says_why() {
     assert!(
         bind("127.0.0.1:0", Tls::Plain, Path::new("nowhere"))
             .await
-            .contains("the token file nowhere cannot be read")
+            .contains("the token file nowhere cannot be read: there is no such file")
     );
     let tls = TlsFiles { certificate: file.path().to_owned(), key: file.path().to_owned() };
     assert!(

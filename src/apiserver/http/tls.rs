@@ -141,7 +141,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn read(what: &'static str, file: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(file).map_err(|error| unreadable(what, file, error.kind().to_string()))
+    std::fs::read(file).map_err(|error| unreadable(what, file, super::unreadable(&error)))
 }
 
 fn unreadable(what: &'static str, file: &Path, why: String) -> TlsError {

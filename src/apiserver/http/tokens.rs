@@ -74,6 +74,14 @@ pub enum TokenError {
     Empty,
 }
 
+/// A token that was shown and is good, as far as it has to be remembered.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Grant {
+    digest: Digested,
+    /// Whose it is.
+    pub user: User,
+}
+
 /// All tokens that are accepted.
 #[derive(Clone, Default)]
 pub struct Tokens(Vec<(Digested, User)>);
@@ -111,11 +119,25 @@ impl Tokens {
 
     /// Whose token this is. Takes as long for a wrong one as for a right one.
     pub fn user(&self, token: &[u8]) -> Option<&User> {
-        let shown: Digested = Sha256::digest(token).into();
+        self.find(&Sha256::digest(token).into())
+    }
+
+    /// What this token gives.
+    pub(super) fn grant(&self, token: &[u8]) -> Option<Grant> {
+        let digest: Digested = Sha256::digest(token).into();
+        self.find(&digest).map(|user| Grant { digest, user: user.clone() })
+    }
+
+    /// Whether a grant is still what its token gives.
+    pub(super) fn upholds(&self, grant: &Grant) -> bool {
+        self.find(&grant.digest) == Some(&grant.user)
+    }
+
+    fn find(&self, shown: &Digested) -> Option<&User> {
         self.0.iter().fold(
             None,
             |found, (digest, user)| {
-                if bool::from(digest.ct_eq(&shown)) { Some(user) } else { found }
+                if bool::from(digest.ct_eq(shown)) { Some(user) } else { found }
             },
         )
     }

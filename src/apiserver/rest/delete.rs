@@ -9,10 +9,13 @@ use super::params::dry_run;
 use super::{Answer, Api, Call, admit, body, event, namespace, reply};
 use crate::kind::{Kind, Rows};
 use crate::status::{self, ApiError, Cause};
-use crate::store::{Before, Key};
+use crate::store::{Before, Key, PAGE_BYTES};
 
 /// How often a write is tried again that somebody else came before.
 pub(super) const ATTEMPTS: usize = 32;
+
+/// Objects of a collection that are read together.
+const CHUNK: i64 = 500;
 
 /// What has to be so before something is deleted.
 #[derive(Clone, Debug, Default)]
@@ -49,20 +52,35 @@ pub(super) async fn collection(api: &Api, call: &Call, request: Body) -> Answer 
     }
     let wish = wish(call, request).await?;
     let selection = Selection::of(call)?;
-    let found = find(api, call, &selection, None, None, true).await?;
-    let mut items = Vec::new();
-    for row in &found.rows {
-        match remove(api, kind, &call.named(&row.name), &wish).await {
-            Ok(Removed::Gone(last)) => items.push(event::show(kind, last)),
-            Ok(Removed::Going(body)) => items.push(event::show(kind, reply::parse(&body)?)),
-            // Somebody else was faster.
-            Err(error) if error.code == 404 => {}
-            Err(error) => return Err(error),
+    let mut part = call.clone();
+    let all = part.params.limit.replace(call.params.limit.unwrap_or(CHUNK)).is_none();
+    let (mut items, mut bytes) = (Vec::new(), 0);
+    let (mut at, mut after) = (None, None);
+    loop {
+        let found = find(api, &part, &selection, at, after, true).await?;
+        for row in &found.rows {
+            let object = match remove(api, kind, &call.named(&row.name), &wish).await {
+                Ok(Removed::Gone(last)) => last,
+                Ok(Removed::Going(body)) => reply::parse(&body)?,
+                // Somebody else was faster.
+                Err(error) if error.code == 404 => continue,
+                Err(error) => return Err(error),
+            };
+            bytes += row.body.len();
+            // Past that, it is deleted and not told.
+            if bytes <= PAGE_BYTES {
+                items.push(event::show(kind, object));
+            }
+        }
+        at = Some(found.rv);
+        after = found.rows.last().map(|row| (row.namespace.clone(), row.name.clone()));
+        if !(all && found.more) {
+            break;
         }
     }
     let list = json!({
         "kind": kind.list_kind, "apiVersion": kind.api_version(), "items": items,
-        "metadata": { "resourceVersion": found.rv.to_string() },
+        "metadata": { "resourceVersion": at.unwrap_or_default().to_string() },
     });
     Ok(reply::plain(StatusCode::OK, &list))
 }

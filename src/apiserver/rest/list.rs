@@ -1,23 +1,35 @@
 //! GET of many objects: pages that show one version, selected, in the form that the client wants.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::stream;
 use http::header;
 use k8s_openapi::jiff::Timestamp;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Answer, Api, Call, event, key, reply};
 use crate::continue_token::ContinueToken;
 use crate::kind::Kind;
 use crate::select::{FieldSelector, LabelSelector};
 use crate::status::{ApiError, Cause};
-use crate::store::{AsOf, Page, Range, Row};
+use crate::store::{AsOf, PAGE_BYTES, PART_BYTES, Page, Range, Row};
 use crate::table::{self, Form, Include};
 
 /// Rows looked at together while selecting.
 const CHUNK: i64 = 500;
+
+/// Lists in memory at a time; with the bytes of each, a bound for all.
+pub(super) const AT_ONCE: usize = 8;
+
+/// How long a list waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Which objects are meant, whatever the verb.
 #[derive(Clone, Debug)]
@@ -56,7 +68,8 @@ pub(super) struct Found {
     pub(super) rows: Vec<Row>,
     /// The same as the client sees them, where they had to be read.
     values: Option<Vec<Value>>,
-    more: bool,
+    /// Whether there are more of them.
+    pub(super) more: bool,
     /// How many more there are, where that is cheap to say.
     remaining: Option<i64>,
 }
@@ -70,11 +83,20 @@ pub(super) async fn list(api: &Api, call: &Call) -> Answer {
         None => version(api, call).await?,
     };
     let after = token.map(|token| (token.namespace, token.name));
+    let turn = turn(api).await?;
     let mut found = find(api, call, &selection, at, after, form != Form::Object).await?;
     if found.more && selection.is_everything() {
         found.remaining = remaining(api, call, &found).await?;
     }
-    render(call, form, found)
+    Ok(json_text(render(call, form, found)?, turn))
+}
+
+/// Waits in line with other lists.
+async fn turn(api: &Api) -> Result<OwnedSemaphorePermit, ApiError> {
+    let turn = tokio::time::timeout(PATIENCE, Arc::clone(&api.lists).acquire_owned()).await;
+    turn.ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| ApiError::too_many_requests("too many lists are asked for at a time; try again", 1))
 }
 
 /// How many objects come after the page, as things are now.
@@ -83,7 +105,10 @@ async fn remaining(api: &Api, call: &Call, found: &Found) -> Result<Option<i64>,
     let resource = call.kind().storage();
     let namespace = call.target.namespace.as_deref();
     let after = Some((last.namespace.as_str(), last.name.as_str()));
-    let count = api.store.count(&Range { resource: &resource, namespace, after, limit: None }).await?;
+    let count = api
+        .store
+        .count(&Range { resource: &resource, namespace, after, limit: None, bytes: PAGE_BYTES })
+        .await?;
     Ok(Some(count).filter(|count| *count > 0))
 }
 
@@ -164,13 +189,16 @@ pub(super) async fn find(
     let namespace = call.target.namespace.as_deref();
     if selection.is_everything() && !values && !event::has_face(kind) {
         let after = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
-        let range = Range { resource: &resource, namespace, after, limit };
+        let range = Range { resource: &resource, namespace, after, limit, bytes: PAGE_BYTES };
         let Page { rv, mut rows, more } = api.store.list(&range, at).await.map_err(as_of(at))?;
+        if more && limit.is_none() {
+            return Err(too_much());
+        }
         rows.retain(|row| is_json(kind, row));
         return Ok(Found { rv, rows, values: None, more, remaining: None });
     }
-    select(api, kind, selection, Range { resource: &resource, namespace, after: None, limit }, at, after)
-        .await
+    let range = Range { resource: &resource, namespace, after: None, limit, bytes: PART_BYTES };
+    select(api, kind, selection, range, at, after).await
 }
 
 /// Reads and selects, chunk by chunk, until the limit is reached.
@@ -184,7 +212,7 @@ async fn select(
 ) -> Result<Found, ApiError> {
     let limit = range.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
     let (mut at, mut after) = (at, after);
-    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    let (mut rows, mut values, mut bytes) = (Vec::new(), Vec::new(), 0);
     loop {
         let place = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
         let chunk = Range { after: place, limit: Some(CHUNK), ..range };
@@ -196,9 +224,13 @@ async fn select(
             if !selection.matches(&value) {
                 continue;
             }
-            if rows.len() == limit {
+            if bytes >= PAGE_BYTES && range.limit.is_none() {
+                return Err(too_much());
+            }
+            if rows.len() == limit || bytes >= PAGE_BYTES {
                 return Ok(Found { rv: page.rv, rows, values: Some(values), more: true, remaining: None });
             }
+            bytes += row.body.len();
             rows.push(row);
             values.push(value);
         }
@@ -206,6 +238,16 @@ async fn select(
             return Ok(Found { rv: page.rv, rows, values: Some(values), more: false, remaining: None });
         }
     }
+}
+
+/// 413: who asks for everything at once would not notice that it is only the first page.
+fn too_much() -> ApiError {
+    let mut error = ApiError::too_large(PAGE_BYTES);
+    error.message = format!(
+        "the list has more than {} MiB: ask for it in pages, with limit and continue, or for less, with a selector",
+        PAGE_BYTES >> 20
+    );
+    error
 }
 
 /// The list of the one object that a field selector names.
@@ -250,7 +292,7 @@ fn damaged(kind: &Kind, row: &Row, error: &serde_json::Error) {
     tracing::error!(resource, namespace, name, %error, "an object is damaged in the database and left out");
 }
 
-fn render(call: &Call, form: Form, found: Found) -> Answer {
+fn render(call: &Call, form: Form, found: Found) -> Result<String, ApiError> {
     let next = found.rows.last().filter(|_| found.more).map(|last| ContinueToken {
         resource_version: found.rv,
         namespace: last.namespace.clone(),
@@ -281,7 +323,7 @@ fn render(call: &Call, form: Form, found: Found) -> Answer {
             table::table(kind, &values, &meta, include, true, Timestamp::now()).to_string()
         }
     };
-    Ok(json_text(text))
+    Ok(text)
 }
 
 /// The list, from the texts of its objects where nothing had to be changed in them.
@@ -306,6 +348,10 @@ fn joined(list_kind: &str, api_version: &str, meta: &Value, found: &Found) -> St
     text
 }
 
-fn json_text(text: String) -> Response {
-    ([(header::CONTENT_TYPE, reply::JSON)], text).into_response()
+/// The answer, which keeps its turn until the client has taken it.
+fn json_text(text: String, turn: OwnedSemaphorePermit) -> Response {
+    let parts = stream::unfold((Some(text), turn), |(text, turn)| async move {
+        text.map(|text| (Ok::<_, std::convert::Infallible>(Bytes::from(text)), (None, turn)))
+    });
+    ([(header::CONTENT_TYPE, reply::JSON)], Body::from_stream(parts)).into_response()
 }

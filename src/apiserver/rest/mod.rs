@@ -23,6 +23,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{Method, StatusCode, header};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
@@ -48,6 +49,8 @@ pub(crate) struct Api {
     pub(crate) options: Options,
     pub(crate) stop: CancellationToken,
     watches: watch::Watches,
+    /// Lists that are being made, or taken by slow clients: each may be large.
+    lists: Arc<Semaphore>,
 }
 
 type Answer = Result<Response, ApiError>;
@@ -61,7 +64,8 @@ impl Api {
         stop: CancellationToken,
     ) -> Self {
         let watches = watch::Watches::new(options.watches_per_client);
-        Self { store, tail, kinds, options, stop, watches }
+        let lists = Arc::new(Semaphore::new(list::AT_ONCE));
+        Self { store, tail, kinds, options, stop, watches, lists }
     }
 
     /// The kind whose objects are stored under this name, in the first of its faces.

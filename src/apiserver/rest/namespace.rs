@@ -8,15 +8,15 @@ use super::delete::{Wish, remove};
 use super::{Api, admit, create, key};
 use crate::kind::{Face, FieldValidation, Kind};
 use crate::status::{ApiError, Cause};
-use crate::store::{Before, NAMESPACES, Range, Row};
+use crate::store::{Before, NAMESPACES, PART_BYTES, Range, Row};
 
 /// How often namespaces that are being deleted are looked at when nothing rings.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-/// And how often while there are some.
+/// How soon one that could not be emptied is looked at again when nothing rings, at first; then half as often each time.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// Objects deleted in one go.
+/// Objects looked at together.
 const BATCH: i64 = 200;
 
 /// Creates the namespaces that are always there.
@@ -85,62 +85,113 @@ pub(super) fn mark_terminating(kind: &Kind, namespace: &mut Value) -> bool {
 
 /// Empties namespaces that are being deleted and then removes them, for ever.
 pub(crate) async fn empty_terminating(api: &Api) {
+    let mut pause = RETRY;
     loop {
         api.store.health().wait().await;
-        match empty_once(api).await {
-            Ok(true) => {
-                let _ = tokio::time::timeout(INTERVAL, api.tail.namespaces().notified()).await;
-            }
-            // Somebody has to clean up in it first.
-            Ok(false) => tokio::time::sleep(RETRY).await,
+        let left = match empty_once(api).await {
+            Ok(left) => left,
             Err(error) => {
                 tracing::debug!(%error, "namespaces are not emptied right now");
-                tokio::time::sleep(RETRY).await;
+                Left::Waiting
             }
+        };
+        pause = match left {
+            Left::Nothing => INTERVAL,
+            Left::More => RETRY,
+            // Somebody has to clean up in it first. Whoever does so rings.
+            Left::Waiting => (pause * 2).min(INTERVAL),
+        };
+        if tokio::time::timeout(pause, api.tail.namespaces().notified()).await.is_ok() {
+            // A namespace that is emptied rings for each of its objects.
+            tokio::time::sleep(RETRY).await;
+        }
+        if left == Left::Nothing {
+            pause = RETRY;
         }
     }
 }
 
-/// Whether no namespace is left that has to go.
-async fn empty_once(api: &Api) -> Result<bool, ApiError> {
-    let Some(kind) = kind(api) else { return Ok(true) };
-    let range = Range { resource: NAMESPACES, namespace: None, after: None, limit: None };
-    let page =
-        api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
-    let mut none_left = true;
-    for before in page.rows.into_iter().filter_map(read).filter(|before| admit::is_deleting(&before.value)) {
-        let name = before.row.name.clone();
-        let gone = empty(api, &name).await? && !admit::has_finalizers(&before.value) && {
-            let mut last = before.value.clone();
-            // Stale: somebody wrote to it meanwhile, and the next round sees that.
-            api.store.delete(&key(kind, "", &name), &before, &mut last).await?.is_ok()
-        };
-        none_left &= gone;
-    }
-    Ok(none_left)
+/// What is left to do after a look at what is being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    /// It is gone.
+    Nothing,
+    /// All that is left waits for somebody else.
+    Waiting,
+    /// Something was deleted, so that the next look may find it empty.
+    More,
 }
 
-/// Deletes what is in a namespace; whether nothing is left.
-async fn empty(api: &Api, namespace: &str) -> Result<bool, ApiError> {
-    let mut empty = true;
+async fn empty_once(api: &Api) -> Result<Left, ApiError> {
+    let Some(kind) = kind(api) else { return Ok(Left::Nothing) };
+    let mut left = Left::Nothing;
+    let mut after = None;
+    while let Some(page) = page(api, NAMESPACES, None, &mut after).await? {
+        for before in page.into_iter().filter_map(read).filter(|before| admit::is_deleting(&before.value)) {
+            left = left.max(finish(api, kind, &before).await?);
+        }
+    }
+    Ok(left)
+}
+
+/// Empties a namespace and removes it, as far as it can be done now.
+async fn finish(api: &Api, kind: &Kind, before: &Before) -> Result<Left, ApiError> {
+    let name = &before.row.name;
+    let left = empty(api, name).await?;
+    if left != Left::Nothing {
+        return Ok(left);
+    }
+    if admit::has_finalizers(&before.value) {
+        return Ok(Left::Waiting);
+    }
+    let mut last = before.value.clone();
+    let gone = api.store.delete(&key(kind, "", name), before, &mut last).await?;
+    // Stale: somebody wrote to it meanwhile, and the next look sees that.
+    Ok(if gone.is_ok() { Left::Nothing } else { Left::More })
+}
+
+/// Deletes what is in a namespace.
+async fn empty(api: &Api, namespace: &str) -> Result<Left, ApiError> {
+    let mut left = Left::Nothing;
     let mut done: Vec<String> = Vec::new();
     for kind in api.kinds.seen_by(Face::InProcess).filter(|kind| kind.namespaced) {
         let resource = kind.storage();
         if done.contains(&resource) {
             continue;
         }
-        let range =
-            Range { resource: &resource, namespace: Some(namespace), after: None, limit: Some(BATCH) };
-        let page =
-            api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
-        empty &= page.rows.is_empty();
-        for row in page.rows {
-            match remove(api, kind, &key(kind, namespace, &row.name), &Wish::default()).await {
-                Err(error) if error.code != 404 => return Err(error),
-                _ => {}
+        let mut after = None;
+        while let Some(rows) = page(api, &resource, Some(namespace), &mut after).await? {
+            for row in rows {
+                let name = row.name.clone();
+                // What is held by a finalizer was marked before, and is let go by whoever holds it.
+                if read(row).is_some_and(|before| admit::is_deleting(&before.value)) {
+                    left = left.max(Left::Waiting);
+                    continue;
+                }
+                left = Left::More;
+                match remove(api, kind, &key(kind, namespace, &name), &Wish::default()).await {
+                    Err(error) if error.code != 404 => return Err(error),
+                    _ => {}
+                }
             }
         }
         done.push(resource);
     }
-    Ok(empty)
+    Ok(left)
+}
+
+/// The next objects of a resource, as things are now; nothing after the last. `after` is where the next page begins.
+async fn page(
+    api: &Api,
+    resource: &str,
+    namespace: Option<&str>,
+    after: &mut Option<(String, String)>,
+) -> Result<Option<Vec<Row>>, ApiError> {
+    let place = after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+    let range = Range { resource, namespace, after: place, limit: Some(BATCH), bytes: PART_BYTES };
+    let page =
+        api.store.list(&range, None).await.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let Some(last) = page.rows.last() else { return Ok(None) };
+    *after = Some((last.namespace.clone(), last.name.clone()));
+    Ok(Some(page.rows))
 }

@@ -23,7 +23,7 @@ use crate::identity::Identity;
 use crate::kind::Kind;
 use crate::status::{ApiError, Cause};
 use crate::store::tail::News;
-use crate::store::{AsOf, Change, LogRow, Range, StoreError};
+use crate::store::{AsOf, Change, LogRow, PART_BYTES, Range, StoreError};
 use crate::table::{self, Form, Include};
 
 /// Objects of the first list sent together.
@@ -236,6 +236,7 @@ impl Watch {
             namespace: self.call.target.namespace.as_deref(),
             after: after.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str())),
             limit: Some(CHUNK),
+            bytes: PART_BYTES,
         };
         let page = self.api().store.list(&range, Some(rv)).await.map_err(|error| match error {
             AsOf::Store(error) => error.into(),

@@ -36,14 +36,23 @@ pub(super) const CHANNEL: &str = "tagwarden_api";
 pub(crate) struct Store(Arc<Inner>);
 
 struct Inner {
-    readers: AnyPool,
-    /// The same as `readers`, but for a SQLite file: there is one writer, and who waits for it waits in line.
-    writer: AnyPool,
+    pools: Pools,
     begin: &'static str,
     location: Location,
     health: Health,
     /// Something was written by this process.
     written: Notify,
+}
+
+/// Connections by what they are for, so that those who wait for one thing keep nobody from another. For a database in
+/// memory they are one and the same, as is its one connection.
+struct Pools {
+    readers: AnyPool,
+    /// All writers wait for one row anyway; a few connections hide the way to a server.
+    writers: AnyPool,
+    /// For the one who follows the log, and finds out whether the database answers: however many requests wait, that
+    /// it is busy must not look as if it were away.
+    follower: AnyPool,
 }
 
 /// Why a database cannot be used, now or ever.
@@ -88,14 +97,14 @@ impl Store {
         let options: AnyConnectOptions = url.parse().map_err(|error| Closed::Away(cause(&error)))?;
         // Statements are told apart by the errors; their log would show what is in the objects.
         let options = options.disable_statement_logging();
-        let (readers, writer) = pools(&options, &location);
+        let pools = pools(&options, &location);
         let begin = match location.place() {
             Place::Postgres { .. } => "BEGIN",
             // A transaction that reads first and writes later could fail half way because another wrote meanwhile.
             _ => "BEGIN IMMEDIATE",
         };
         let (health, written) = (Health::new(), Notify::new());
-        Ok(Self(Arc::new(Inner { readers, writer, begin, location, health, written })))
+        Ok(Self(Arc::new(Inner { pools, begin, location, health, written })))
     }
 
     /// Connects, and creates or upgrades the tables.
@@ -109,7 +118,7 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<i64, sqlx::Error> {
-        let mut connection = self.0.writer.acquire().await?;
+        let mut connection = self.0.pools.writers.acquire().await?;
         let words = match self.0.location.place() {
             Place::Postgres { .. } => &migrations::POSTGRES,
             _ => &migrations::SQLITE,
@@ -118,7 +127,7 @@ impl Store {
             prefer_wal(&mut connection).await;
         }
         drop(connection);
-        let mut transaction = self.0.writer.begin_with(self.0.begin).await?;
+        let mut transaction = self.0.pools.writers.begin_with(self.0.begin).await?;
         if matches!(self.0.location.place(), Place::Postgres { .. }) {
             sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await?;
         }
@@ -152,12 +161,12 @@ impl Store {
 
     /// A connection to read with.
     pub(super) async fn reader(&self) -> Result<PoolConnection<Any>, StoreError> {
-        self.acquire(&self.0.readers).await
+        self.acquire(&self.0.pools.readers).await
     }
 
     /// A connection to write with.
     pub(super) async fn writer(&self) -> Result<PoolConnection<Any>, StoreError> {
-        self.acquire(&self.0.writer).await
+        self.acquire(&self.0.pools.writers).await
     }
 
     async fn acquire(&self, pool: &AnyPool) -> Result<PoolConnection<Any>, StoreError> {
@@ -171,7 +180,12 @@ impl Store {
 
     /// A connection to find out whether the database is back.
     pub(super) async fn probe(&self) -> Result<PoolConnection<Any>, StoreError> {
-        match tokio::time::timeout(KNOCK, self.0.readers.acquire()).await {
+        let acquiring = self.0.pools.follower.acquire();
+        if matches!(self.0.location.place(), Place::SqliteMemory) {
+            // It cannot be away, so that this is a matter of waiting for one's turn.
+            return acquiring.await.map_err(StoreError::from);
+        }
+        match tokio::time::timeout(KNOCK, acquiring).await {
             Ok(acquired) => acquired.map_err(StoreError::from),
             Err(_) => Err(StoreError::Away("no connection to it could be made".into())),
         }
@@ -194,9 +208,8 @@ impl Store {
     }
 
     fn judge(&self, error: sqlx::Error) -> StoreError {
-        let overloaded = matches!(error, sqlx::Error::PoolTimedOut);
         let error = StoreError::from(error);
-        if let (StoreError::Away(why), false) = (&error, overloaded) {
+        if let StoreError::Away(why) = &error {
             self.0.health.down(why);
         }
         error
@@ -205,8 +218,10 @@ impl Store {
     /// Waits for what is under way, but not for a database that is silent, and closes all connections.
     pub(crate) async fn close(&self) {
         let closing = async {
-            self.0.readers.close().await;
-            self.0.writer.close().await;
+            let Pools { readers, writers, follower } = &self.0.pools;
+            readers.close().await;
+            writers.close().await;
+            follower.close().await;
         };
         if tokio::time::timeout(KNOCK, closing).await.is_err() {
             tracing::debug!("connections to the database were left to end by themselves");
@@ -228,13 +243,13 @@ pub(super) async fn written_within<T>(
     tokio::time::timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-fn pools(options: &AnyConnectOptions, location: &Location) -> (AnyPool, AnyPool) {
+fn pools(options: &AnyConnectOptions, location: &Location) -> Pools {
     let pool = || AnyPoolOptions::new().acquire_timeout(PATIENCE);
     let local = || pool().test_before_acquire(false).idle_timeout(None).max_lifetime(None);
     match location.place() {
         Place::Postgres { .. } => {
-            let pool = pool().max_connections(8).connect_lazy_with(options.clone());
-            (pool.clone(), pool)
+            let make = |most| pool().max_connections(most).connect_lazy_with(options.clone());
+            Pools { readers: make(5), writers: make(3), follower: make(1) }
         }
         Place::SqliteFile(_) => {
             let make = |most| {
@@ -243,12 +258,12 @@ fn pools(options: &AnyConnectOptions, location: &Location) -> (AnyPool, AnyPool)
                     .after_connect(|connection, _| Box::pin(pragmas(connection)))
                     .connect_lazy_with(options.clone())
             };
-            (make(4), make(1))
+            Pools { readers: make(4), writers: make(1), follower: make(1) }
         }
         // Every connection would be a database of its own, and the last one takes it along.
         Place::SqliteMemory => {
-            let pool = local().max_connections(1).connect_lazy_with(options.clone());
-            (pool.clone(), pool)
+            let one = local().max_connections(1).connect_lazy_with(options.clone());
+            Pools { readers: one.clone(), writers: one.clone(), follower: one }
         }
     }
 }
@@ -321,4 +336,54 @@ fn percent_encoded(path: &str) -> String {
         }
         url
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tagwarden_testbed::Testbed;
+
+    use super::*;
+
+    /// All connections that a pool gives.
+    async fn all<F, T>(mut take: impl FnMut() -> F) -> Vec<T>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let mut held = Vec::new();
+        while let Ok(taken) = tokio::time::timeout(Duration::from_millis(300), take()).await {
+            held.push(taken.unwrap());
+        }
+        held
+    }
+
+    async fn stores() -> (tempfile::TempDir, Vec<Store>) {
+        let directory = tempfile::tempdir().unwrap();
+        let url =
+            tokio::task::spawn_blocking(|| Testbed::postgres().fresh_database().unwrap()).await.unwrap();
+        let locations = [Location::sqlite(directory.path().join("plane.db")), url.parse().unwrap()];
+        let mut stores = Vec::new();
+        for location in locations {
+            let store = Store::new(location).unwrap();
+            store.prepare().await.unwrap();
+            store.health().up();
+            stores.push(store);
+        }
+        (directory, stores)
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_those_who_want_something_else() {
+        let (_directory, stores) = stores().await;
+        for store in stores {
+            let writing = all(|| store.writer()).await;
+            assert!(!writing.is_empty());
+            store.versions().await.unwrap();
+            let reading = all(|| store.reader()).await;
+            assert!(reading.len() >= 4);
+            store.probe_versions().await.unwrap();
+            assert!(store.health().get().is_ok(), "{store:?} is busy, not away");
+            drop((writing, reading));
+            store.close().await;
+        }
+    }
 }

@@ -8,6 +8,9 @@ pub(crate) enum StoreError {
     /// The database cannot be reached, is full, or refuses everybody: the next request may do better.
     #[error("the database is not available: {0}")]
     Away(String),
+    /// It answers, and so many ask that no connection to it became free in time.
+    #[error("the database is busy: no connection to it became free in time")]
+    Busy,
     /// The answer to a commit was lost: the write may have happened.
     #[error("the connection to the database was lost while writing: {0}")]
     Unknown(String),
@@ -18,6 +21,9 @@ pub(crate) enum StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
+        if matches!(error, sqlx::Error::PoolTimedOut) {
+            return Self::Busy;
+        }
         let cause = cause(&error);
         if is_away(&error) { Self::Away(cause) } else { Self::Broken(cause) }
     }
@@ -29,6 +35,7 @@ impl From<StoreError> for ApiError {
             StoreError::Away(_) => {
                 Self::unavailable("the database of the control plane is not available; try again")
             }
+            StoreError::Busy => Self::too_many_requests("the control plane has too much to do; try again", 1),
             StoreError::Unknown(_) => Self::timeout(
                 "the connection to the database was lost while writing; read the object to see whether the \
                  change was made, and try again",
@@ -46,10 +53,7 @@ const MAX_CAUSE: usize = 400;
 
 /// What the driver says. Its messages name no passwords.
 pub(super) fn cause(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::PoolTimedOut => "no connection became free in time".into(),
-        other => other.to_string().chars().take(MAX_CAUSE).collect(),
-    }
+    error.to_string().chars().take(MAX_CAUSE).collect()
 }
 
 fn is_away(error: &sqlx::Error) -> bool {
@@ -58,7 +62,6 @@ fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Configuration(_)
-        | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => true,

@@ -24,7 +24,7 @@ pub(crate) use connection::{Closed, Store};
 pub(crate) use error::StoreError;
 pub use health::NotReady;
 pub use location::{BadLocation, Location};
-pub(crate) use read::{AsOf, Page, Range};
+pub(crate) use read::{AsOf, PAGE_BYTES, PART_BYTES, Page, Range};
 
 /// Where an object is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

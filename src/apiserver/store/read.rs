@@ -4,6 +4,9 @@
 //! the log: an object whose version is newer is replaced by what the first newer log row had before. That makes a list
 //! consistent, its next pages too, at any isolation level and for as long as the log reaches.
 
+use futures_util::TryStreamExt as _;
+use futures_util::stream::Stream;
+use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Row as _};
 
 use super::connection::within;
@@ -20,6 +23,8 @@ pub(crate) struct Range<'a> {
     pub(crate) after: Option<(&'a str, &'a str)>,
     /// At most so many.
     pub(crate) limit: Option<i64>,
+    /// And no more after so many bytes of them.
+    pub(crate) bytes: usize,
 }
 
 impl Range<'_> {
@@ -28,20 +33,20 @@ impl Range<'_> {
         self.after.unwrap_or((self.namespace.unwrap_or(""), ""))
     }
 
-    /// How many rows to ask for, to learn whether there are more.
+    /// How many rows to ask for, to learn whether there are more. What is read of them is bounded in bytes, too.
     fn one_more(&self) -> i64 {
         self.limit.map_or(i64::MAX, |limit| limit.saturating_add(1))
     }
 }
 
 /// What a list found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Page {
     /// The version that it shows.
     pub(crate) rv: i64,
     /// In order of namespace and name.
     pub(crate) rows: Vec<Row>,
-    /// Whether the limit left something out.
+    /// Whether the limit, or the bound in bytes, left something out.
     pub(crate) more: bool,
 }
 
@@ -52,6 +57,17 @@ pub(crate) struct Versions {
     pub(crate) current: i64,
     /// Up to here the log is gone.
     pub(crate) compacted: i64,
+}
+
+/// A part of the log.
+#[derive(Debug)]
+pub(crate) struct LogPage {
+    /// In order.
+    pub(crate) rows: Vec<LogRow>,
+    /// Whether there may be more of them.
+    pub(crate) more: bool,
+    /// As they were when the rows were read.
+    pub(crate) versions: Versions,
 }
 
 /// How a read as of a version can fail.
@@ -70,6 +86,12 @@ pub(crate) enum AsOf {
 
 /// After every namespace, which are lower-case letters, digits and dashes.
 const LAST: &str = "~";
+
+/// The most bytes of objects in one answer, about: it ends with the object that brings it there.
+pub(crate) const PAGE_BYTES: usize = 32 << 20;
+
+/// The same for those who take all in parts, of objects and of the log.
+pub(crate) const PART_BYTES: usize = 1 << 20;
 
 /// How often a list begins again because the log was compacted under it.
 const ATTEMPTS: usize = 3;
@@ -114,25 +136,21 @@ impl Store {
         self.settle(connection, outcome)
     }
 
-    /// What was written after a version, at most `limit` rows of all resources or of one, and how far the log is
-    /// compacted.
+    /// What was written after a version, at most `limit` rows of all resources or of one and not many bytes more than
+    /// [`PART_BYTES`]; whether there may be more; and how far the log is compacted.
     pub(crate) async fn log(
         &self,
         after: i64,
         resource: Option<&str>,
         limit: i64,
-    ) -> Result<(Vec<LogRow>, Versions), StoreError> {
+    ) -> Result<LogPage, StoreError> {
         let mut connection = self.reader().await?;
         let outcome = within(log(&mut connection, after, resource, limit)).await;
         self.settle(connection, outcome)
     }
 
     /// The same for all resources, even while the database is thought to be away.
-    pub(super) async fn probe_log(
-        &self,
-        after: i64,
-        limit: i64,
-    ) -> Result<(Vec<LogRow>, Versions), StoreError> {
+    pub(super) async fn probe_log(&self, after: i64, limit: i64) -> Result<LogPage, StoreError> {
         let mut connection = self.probe().await?;
         let outcome = within(log(&mut connection, after, None, limit)).await;
         self.settle(connection, outcome)
@@ -168,17 +186,17 @@ async fn list(
             return Ok(Err(AsOf::Future(before.current)));
         }
         if rv == before.current {
-            let rows = newest(connection, range).await?;
+            let page = newest(connection, range).await?;
             // Nobody wrote in between, so that this is the version; as it mostly is.
             if versions(connection).await?.current == rv {
-                return Ok(Ok(page(rows, rv, range.limit)));
+                return Ok(Ok(Page { rv, ..page }));
             }
         }
-        let rows = if rv < before.compacted { Vec::new() } else { as_of(connection, range, rv).await? };
+        let page = if rv < before.compacted { Page::default() } else { as_of(connection, range, rv).await? };
         // Looked at afterwards: rows of the log that were needed may just have gone.
         let after = versions(connection).await?;
         if rv >= after.compacted {
-            return Ok(Ok(page(rows, rv, range.limit)));
+            return Ok(Ok(Page { rv, ..page }));
         }
         if at.is_some() {
             return Ok(Err(AsOf::Compacted(after.compacted)));
@@ -202,7 +220,7 @@ async fn count(connection: &mut AnyConnection, range: &Range<'_>) -> Result<i64,
     Ok(count)
 }
 
-async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec<Row>, StoreError> {
+async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Page, StoreError> {
     let (namespace, name) = range.start();
     let rows = sqlx::query(
         "SELECT namespace, name, rv, body FROM api_objects \
@@ -214,12 +232,11 @@ async fn newest(connection: &mut AnyConnection, range: &Range<'_>) -> Result<Vec
     .bind(name)
     .bind(range.namespace.unwrap_or(LAST))
     .bind(range.one_more())
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.iter().map(object).collect::<Result<_, _>>()?)
+    .fetch(connection);
+    page(rows, range.limit, range.bytes).await
 }
 
-async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Result<Vec<Row>, StoreError> {
+async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Result<Page, StoreError> {
     let (namespace, name) = range.start();
     let rows = sqlx::query(
         "SELECT namespace, name, rv, body FROM api_objects \
@@ -238,19 +255,33 @@ async fn as_of(connection: &mut AnyConnection, range: &Range<'_>, rv: i64) -> Re
     .bind(range.namespace.unwrap_or(LAST))
     .bind(rv)
     .bind(range.one_more())
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.iter().map(object).collect::<Result<_, _>>()?)
+    .fetch(connection);
+    page(rows, range.limit, range.bytes).await
 }
 
-fn page(mut rows: Vec<Row>, rv: i64, limit: Option<i64>) -> Page {
+/// Reads rows as they come, and no more than are wanted.
+async fn page(
+    found: impl Stream<Item = Result<AnyRow, sqlx::Error>>,
+    limit: Option<i64>,
+    most: usize,
+) -> Result<Page, StoreError> {
     let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    Page { rv, rows, more }
+    let mut found = std::pin::pin!(found);
+    let mut page = Page::default();
+    let mut bytes = 0;
+    while let Some(row) = found.try_next().await? {
+        if page.rows.len() == limit || bytes >= most {
+            page.more = true;
+            break;
+        }
+        let row = object(&row)?;
+        bytes += row.body.len();
+        page.rows.push(row);
+    }
+    Ok(page)
 }
 
-pub(super) fn object(row: &sqlx::any::AnyRow) -> Result<Row, sqlx::Error> {
+pub(super) fn object(row: &AnyRow) -> Result<Row, sqlx::Error> {
     Ok(Row { namespace: row.try_get(0)?, name: row.try_get(1)?, rv: row.try_get(2)?, body: row.try_get(3)? })
 }
 
@@ -259,41 +290,57 @@ async fn log(
     after: i64,
     resource: Option<&str>,
     limit: i64,
-) -> Result<(Vec<LogRow>, Versions), StoreError> {
+) -> Result<LogPage, StoreError> {
     // First the versions: a row that comes in between is read next time, and `current` is never ahead of the rows.
     let before = versions(connection).await?;
     if before.current <= after {
-        return Ok((Vec::new(), before));
+        return Ok(LogPage { rows: Vec::new(), more: false, versions: before });
     }
-    let rows = match resource {
+    let (rows, more) = match resource {
         None => {
-            sqlx::query(
+            let rows = sqlx::query(
                 "SELECT rv, resource, namespace, name, change, body, prev FROM api_log WHERE rv > $1 \
                  ORDER BY rv LIMIT $2",
             )
             .bind(after)
-            .bind(limit)
-            .fetch_all(&mut *connection)
-            .await?
+            .bind(limit);
+            logged(rows.fetch(&mut *connection), limit).await?
         }
         Some(resource) => {
-            sqlx::query(
+            let rows = sqlx::query(
                 "SELECT rv, resource, namespace, name, change, body, prev FROM api_log \
                  WHERE resource = $3 AND rv > $1 ORDER BY rv LIMIT $2",
             )
             .bind(after)
             .bind(limit)
-            .bind(resource)
-            .fetch_all(&mut *connection)
-            .await?
+            .bind(resource);
+            logged(rows.fetch(&mut *connection), limit).await?
         }
     };
-    let rows = rows.iter().map(logged).collect::<Result<_, _>>()?;
     let compacted = versions(connection).await?.compacted;
-    Ok((rows, Versions { current: before.current, compacted }))
+    Ok(LogPage { rows, more, versions: Versions { current: before.current, compacted } })
 }
 
-fn logged(row: &sqlx::any::AnyRow) -> Result<LogRow, sqlx::Error> {
+/// Reads rows of the log as they come, and whether there may be more.
+async fn logged(
+    found: impl Stream<Item = Result<AnyRow, sqlx::Error>>,
+    limit: i64,
+) -> Result<(Vec<LogRow>, bool), StoreError> {
+    let mut found = std::pin::pin!(found);
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.try_next().await? {
+        let row = log_row(&row)?;
+        bytes += row.weight();
+        rows.push(row);
+        if bytes >= PART_BYTES {
+            return Ok((rows, true));
+        }
+    }
+    let more = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
+    Ok((rows, more))
+}
+
+fn log_row(row: &AnyRow) -> Result<LogRow, sqlx::Error> {
     let resource: String = row.try_get(1)?;
     let change: String = row.try_get(4)?;
     Ok(LogRow {

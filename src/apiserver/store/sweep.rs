@@ -22,10 +22,10 @@ impl Store {
         self.settle(connection, outcome)
     }
 
-    /// Objects with an owner reference to something that is not there.
-    pub(crate) async fn orphans(&self, limit: i64) -> Result<Vec<Key>, StoreError> {
+    /// Objects with an owner reference to something that is not there, in order, those after this one.
+    pub(crate) async fn orphans(&self, after: Option<&Key>, limit: i64) -> Result<Vec<Key>, StoreError> {
         let mut connection = self.reader().await?;
-        let outcome = within(orphans(&mut connection, limit)).await;
+        let outcome = within(orphans(&mut connection, after, limit)).await;
         self.settle(connection, outcome)
     }
 
@@ -50,11 +50,14 @@ impl Store {
         self.settle(connection, outcome)
     }
 
-    /// Drops from the log what was written before an instant (milliseconds since 1970), and all but the newest `most`
-    /// rows. Says up to which version the log is gone. Any number of processes may do so at once.
-    pub(crate) async fn compact(&self, before: i64, most: i64) -> Result<i64, StoreError> {
+    /// Drops from the log what was written before an instant (milliseconds since 1970), all but the newest `most` rows,
+    /// and what is more than so many bytes. Says up to which version the log is gone. Any number of processes may do so at once.
+    pub(crate) async fn compact(&self, before: i64, most: i64, bytes: i64) -> Result<i64, StoreError> {
+        let mut connection = self.reader().await?;
+        let outcome = within(too_much(&mut connection, bytes)).await;
+        let too_much = self.settle(connection, outcome)?;
         let mut connection = self.writer().await?;
-        let outcome = within(compact(&mut connection, self.begin(), before, most)).await;
+        let outcome = within(compact(&mut connection, self.begin(), before, most, too_much)).await;
         let target = self.settle(connection, outcome)?;
         loop {
             let mut connection = self.writer().await?;
@@ -84,11 +87,22 @@ async fn older(
     Ok(rows.iter().map(key).collect::<Result<_, _>>()?)
 }
 
-async fn orphans(connection: &mut AnyConnection, limit: i64) -> Result<Vec<Key>, StoreError> {
+async fn orphans(
+    connection: &mut AnyConnection,
+    after: Option<&Key>,
+    limit: i64,
+) -> Result<Vec<Key>, StoreError> {
+    let (resource, namespace, name) =
+        after.map_or(("", "", ""), |key| (&*key.resource, key.namespace.as_str(), key.name.as_str()));
     let rows = sqlx::query(
-        "SELECT DISTINCT resource, namespace, name FROM api_owners WHERE NOT EXISTS \
-         (SELECT 1 FROM api_objects WHERE api_objects.uid = api_owners.owner_uid) LIMIT $1",
+        "SELECT DISTINCT resource, namespace, name FROM api_owners \
+         WHERE (resource, namespace, name) > ($1, $2, $3) AND NOT EXISTS \
+         (SELECT 1 FROM api_objects WHERE api_objects.uid = api_owners.owner_uid) \
+         ORDER BY resource, namespace, name LIMIT $4",
     )
+    .bind(resource)
+    .bind(namespace)
+    .bind(name)
     .bind(limit)
     .fetch_all(connection)
     .await?;
@@ -131,6 +145,7 @@ async fn compact(
     begin: &'static str,
     before: i64,
     most: i64,
+    too_much: i64,
 ) -> Result<i64, StoreError> {
     let mut transaction = connection.begin_with(begin).await?;
     let current: i64 = sqlx::query_scalar("SELECT rv FROM api_meta").fetch_one(&mut *transaction).await?;
@@ -141,7 +156,7 @@ async fn compact(
             .await?;
     let by_age = oldest_kept.map_or(current, |rv| rv - 1);
     // Every version is one row.
-    let target = by_age.max(current.saturating_sub(most));
+    let target = by_age.max(current.saturating_sub(most)).max(too_much);
     // Announced first, dropped afterwards: whoever needs a row that is gone can see that it is.
     sqlx::query("UPDATE api_meta SET compacted = $1 WHERE compacted < $1")
         .bind(target)
@@ -149,6 +164,18 @@ async fn compact(
         .await?;
     transaction.commit().await?;
     Ok(target)
+}
+
+/// Up to which version the log is more than so many bytes; 0 when it is not. Neither database reads the texts for it.
+async fn too_much(connection: &mut AnyConnection, bytes: i64) -> Result<i64, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar(
+        "SELECT rv FROM (SELECT rv, SUM(OCTET_LENGTH(body) + COALESCE(OCTET_LENGTH(prev), 0)) \
+         OVER (ORDER BY rv DESC) AS total FROM api_log) AS sized WHERE total > $1 ORDER BY rv DESC LIMIT 1",
+    )
+    .bind(bytes)
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.unwrap_or(0))
 }
 
 async fn drop_batch(connection: &mut AnyConnection, target: i64) -> Result<u64, StoreError> {

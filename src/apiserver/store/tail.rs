@@ -11,6 +11,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 
+use super::read::{LogPage, PART_BYTES};
 use super::{Change, LogRow, NAMESPACES, Store, StoreError};
 
 /// How often other processes' writes are looked for when nothing rings.
@@ -22,7 +23,7 @@ const RECONNECT: Duration = Duration::from_secs(2);
 /// Rows read from the database at once.
 const BATCH: i64 = 256;
 
-/// Rows given to a watcher at once.
+/// Rows given to a watcher at once; what it is given is copied for it, so the bytes count, too.
 const AT_ONCE: usize = 256;
 
 /// The most rows kept in memory, and their most bytes.
@@ -41,7 +42,7 @@ struct Inner {
     position: watch::Sender<i64>,
     /// Something that may have orphaned others was written.
     collect: Notify,
-    /// A namespace was written.
+    /// A namespace was written, or may have become empty.
     namespaces: Notify,
     /// Counts up when versions went backwards: the database was restored from a backup.
     epoch: watch::Sender<u64>,
@@ -106,13 +107,12 @@ impl Tail {
         if let Some(news) = self.recent(version, resource) {
             return Ok(news);
         }
-        let (rows, versions) = self.0.store.log(version, Some(resource), BATCH).await?;
+        let LogPage { rows, more, versions } = self.0.store.log(version, Some(resource), BATCH).await?;
         if versions.compacted > version {
             return Ok(News::Gone(versions.compacted));
         }
-        let full = i64::try_from(rows.len()).is_ok_and(|found| found == BATCH);
         let last = rows.last().map_or(version, |row| row.rv);
-        let seen = if full { last } else { last.max(versions.current) };
+        let seen = if more { last } else { last.max(versions.current) };
         Ok(News::Rows { rows: rows.into_iter().map(Arc::new).collect(), seen })
     }
 
@@ -124,12 +124,18 @@ impl Tail {
         }
         let from = ring.rows.partition_point(|row| row.rv <= version);
         let rows = ring.rows.range(from..).filter(|row| &*row.key.resource == resource);
-        let rows: Vec<_> = rows.take(AT_ONCE).cloned().collect();
-        let seen = match rows.last() {
-            Some(last) if rows.len() == AT_ONCE => last.rv,
-            _ => position.max(version),
-        };
-        Some(News::Rows { rows, seen })
+        let mut bytes = 0;
+        let mut given: Vec<Arc<LogRow>> = Vec::new();
+        for row in rows {
+            // There is one more than is given at once: it is for the next time.
+            if given.len() == AT_ONCE || bytes >= PART_BYTES {
+                let seen = given.last().map_or(version, |last| last.rv);
+                return Some(News::Rows { rows: given, seen });
+            }
+            bytes += row.weight();
+            given.push(Arc::clone(row));
+        }
+        Some(News::Rows { rows: given, seen: position.max(version) })
     }
 
     /// Follows the log for ever, through every outage.
@@ -166,7 +172,7 @@ impl Tail {
             self.begin_at(versions.current, false);
             return Ok(false);
         }
-        let (rows, versions) = self.0.store.probe_log(position, BATCH).await?;
+        let LogPage { rows, more, versions } = self.0.store.probe_log(position, BATCH).await?;
         if versions.current < position {
             self.begin_at(versions.current, true);
             return Ok(false);
@@ -175,10 +181,9 @@ impl Tail {
             self.begin_at(versions.current, false);
             return Ok(true);
         }
-        let full = i64::try_from(rows.len()).is_ok_and(|found| found == BATCH);
         let last = rows.last().map_or(position, |row| row.rv);
-        self.push(rows, if full { last } else { last.max(versions.current) });
-        Ok(full)
+        self.push(rows, if more { last } else { last.max(versions.current) });
+        Ok(more)
     }
 
     fn begin_at(&self, version: i64, restored: bool) {
@@ -196,7 +201,8 @@ impl Tail {
         let mut ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut collect, mut namespaces) = (false, false);
         for row in rows {
-            namespaces |= &*row.key.resource == NAMESPACES;
+            // What held a namespace is gone with the last object in it.
+            namespaces |= &*row.key.resource == NAMESPACES || row.change == Change::Deleted;
             collect |= match row.change {
                 Change::Deleted => true,
                 Change::Added => row.body.contains("\"ownerReferences\""),

@@ -76,6 +76,39 @@ async fn what_is_owned_goes_with_its_last_owner() {
     }
 }
 
+/// As many as are looked at together, and one after them.
+#[tokio::test]
+async fn nothing_is_held_up_by_what_has_to_stay() {
+    let bed = bed(On::File).await;
+    let owner = made(&bed, WIDGETS, &widget("owner")).await;
+    let stranger =
+        json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "uid": "0-0" } });
+    for index in 0..500 {
+        made(&bed, CONFIG_MAPS, &owned(&format!("a{index}"), &[&stranger])).await;
+    }
+    made(&bed, CONFIG_MAPS, &owned("b", &[&owner])).await;
+    ask(&bed.client, "DELETE", &format!("{WIDGETS}/owner"), &json!({})).await;
+    gone(&bed, &format!("{CONFIG_MAPS}/b")).await;
+
+    made(
+        &bed,
+        NAMESPACES,
+        &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } }),
+    )
+    .await;
+    let maps = CONFIG_MAPS.replace("/default/", "/team/");
+    let mut held = config_map("");
+    for index in 0..200 {
+        held["metadata"] = json!({ "name": format!("a{index}"), "finalizers": ["x.io/a"] });
+        made(&bed, &maps, &held).await;
+    }
+    made(&bed, &maps, &config_map("b")).await;
+    ask(&bed.client, "DELETE", &format!("{NAMESPACES}/team"), &json!({})).await;
+    gone(&bed, &format!("{maps}/b")).await;
+    let (_, one) = get(&bed.client, &format!("{maps}/a199")).await;
+    assert!(one["metadata"]["deletionTimestamp"].is_string(), "{one}");
+}
+
 #[tokio::test]
 async fn a_namespace_goes_with_all_that_is_in_it() {
     let bed = bed(On::File).await;

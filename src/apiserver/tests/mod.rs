@@ -5,6 +5,7 @@ mod bed;
 mod history;
 mod lifecycle;
 mod lists;
+mod load;
 mod outage;
 mod replicas;
 mod rules;

@@ -126,6 +126,19 @@ impl Site {
         }
     }
 
+    /// The kubeconfig of an administrator.
+    ///
+    /// # Panics
+    /// For servers that do not listen.
+    pub fn kubeconfig(&self) -> PathBuf {
+        match &self.server {
+            Server::Own(server) => server.kubeconfig(),
+            Server::Real(server) => server.kubeconfig(),
+            Server::EmbeddedHttp(_, directory) => directory.path().join("kubeconfig"),
+            Server::Embedded(_) => panic!("nobody can reach the plane of this process"),
+        }
+    }
+
     /// kubectl of the server's own version as an administrator, in this namespace.
     ///
     /// # Panics

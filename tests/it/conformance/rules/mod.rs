@@ -1,5 +1,6 @@
 //! What a controller builds on: one test for each rule and target. The real server proves the assertions themselves.
 
+mod access;
 mod lists;
 mod outages;
 mod refusals;
