@@ -5,6 +5,7 @@
 //! Findings stream in through a [`RunRecorder`] and out page by page, so memory never grows with the estate, and
 //! a run shows results only once its report is in. The store reads no clock: every instant is an argument.
 
+mod audit_rows;
 mod audits;
 mod bulk;
 mod checkpoint;
@@ -12,6 +13,7 @@ mod connection;
 mod error;
 mod finding_row;
 mod history;
+mod keys;
 mod location;
 mod migrations;
 mod record;

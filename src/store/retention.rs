@@ -87,6 +87,7 @@ impl Store {
         let age = i64::try_from(retention.max_age.as_millis()).unwrap_or(i64::MAX);
         let oldest = now.as_millisecond().saturating_sub(age);
         let mut pruned = Pruned::default();
+        self.forget_audit_rows(tenant, now).await?;
         loop {
             let victims = self.choose(tenant, oldest, retention.max_runs).await?;
             if victims.is_empty() {

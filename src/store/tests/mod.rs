@@ -1,8 +1,10 @@
 //! One suite, run over a SQLite file and over a real PostgreSQL.
 
+mod audit_rows;
 mod audits;
 mod bed;
 mod history;
+mod keys;
 mod opening;
 mod recording;
 mod retention;
