@@ -12,6 +12,8 @@ mod connection;
 mod error;
 mod finding_row;
 mod history;
+mod invocations;
+mod ledger;
 mod location;
 mod migrations;
 mod record;

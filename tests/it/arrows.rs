@@ -14,6 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tagwarden-app",
             "tagwarden-aws",
             "tagwarden-core",
+            "tagwarden-mcp",
             "tagwarden-operator",
             "tagwarden-store",
         ],
@@ -23,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tagwarden-app", &["tagwarden-core"]),
     ("tagwarden-aws", &["tagwarden-app", "tagwarden-core"]),
     ("tagwarden-core", &[]),
+    ("tagwarden-mcp", &["tagwarden-app", "tagwarden-core"]),
     ("tagwarden-operator", &["tagwarden-api", "tagwarden-app", "tagwarden-core"]),
     ("tagwarden-store", &["tagwarden-app", "tagwarden-core"]),
     ("tagwarden-testbed", &[]),
@@ -34,7 +36,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["tagwarden-apiserver", "tagwarden-store"]),
     ("kube", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
     ("k8s-openapi", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
-    ("axum", &["tagwarden", "tagwarden-apiserver"]),
+    ("axum", &["tagwarden", "tagwarden-apiserver", "tagwarden-mcp"]),
+    ("rmcp", &["tagwarden-mcp"]),
     (
         "tokio",
         &[
@@ -42,6 +45,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "tagwarden-apiserver",
             "tagwarden-app",
             "tagwarden-aws",
+            "tagwarden-mcp",
             "tagwarden-operator",
             "tagwarden-store",
             "tagwarden-testbed",
@@ -155,6 +159,7 @@ fn the_architecture_page_knows_every_room() {
         "src/store",
         "src/operator",
         "src/apiserver",
+        "src/mcp",
         "tests/support",
     ] {
         assert!(page.contains(room), "ARCHITECTURE.md does not mention {room}");
