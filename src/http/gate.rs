@@ -304,11 +304,13 @@ fn is_preflight(request: &Request) -> bool {
     request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD)
 }
 
-/// The id that the client gave, if it is fit to be written into a log, else a new one.
+/// An id that no other request has: it begins with the one that the client gave, where that is fit to be written into a
+/// log.
 fn request_id(headers: &HeaderMap) -> Arc<str> {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).filter(|text| {
         (1..=REQUEST_ID_MAX).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     });
-    given.map_or_else(|| Uuid::now_v7().to_string().into(), Into::into)
+    let own = Uuid::now_v7().to_string();
+    given.map_or_else(|| own.as_str().into(), |given| format!("{given}.{own}").into())
 }

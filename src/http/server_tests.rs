@@ -135,7 +135,8 @@ async fn a_key_opens_its_tenant_and_nothing_opens_without() {
     let open = open(Access::Keys, Limits::default());
     let (first, _) = key(1);
     let (status, text) = open.ask("GET /who", &[("authorization", &first), ("x-request-id", "a-1")]).await;
-    assert_eq!((status, text.as_str()), (StatusCode::OK, "Some(\"tenant-1\") Some(\"a-1\")"));
+    assert_eq!(status, StatusCode::OK);
+    assert!(text.starts_with("Some(\"tenant-1\") Some(\"a-1."), "{text}");
     let lower = first.replace("Bearer", "bearer");
     assert_eq!(open.ask("GET /who", &[("authorization", &lower)]).await.0, StatusCode::OK);
     let (unknown, _) = key(9);

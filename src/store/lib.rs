@@ -5,7 +5,6 @@
 //! Findings stream in through a [`RunRecorder`] and out page by page, so memory never grows with the estate, and
 //! a run shows results only once its report is in. The store reads no clock: every instant is an argument.
 
-mod audit_rows;
 mod audits;
 mod bulk;
 mod checkpoint;
@@ -13,7 +12,9 @@ mod connection;
 mod error;
 mod finding_row;
 mod history;
+mod invocations;
 mod keys;
+mod ledger;
 mod location;
 mod migrations;
 mod record;

@@ -12,7 +12,8 @@ use crate::location::Location;
 const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_runs.sql"),
     include_str!("migrations/0002_audits.sql"),
-    include_str!("migrations/0003_access.sql"),
+    include_str!("migrations/0003_invocations.sql"),
+    include_str!("migrations/0004_keys.sql"),
 ];
 
 /// The schema that this version knows.

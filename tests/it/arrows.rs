@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tagwarden-aws",
             "tagwarden-core",
             "tagwarden-http",
+            "tagwarden-mcp",
             "tagwarden-operator",
             "tagwarden-serve",
             "tagwarden-store",
@@ -26,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tagwarden-aws", &["tagwarden-app", "tagwarden-core"]),
     ("tagwarden-core", &[]),
     ("tagwarden-http", &["tagwarden-app", "tagwarden-core", "tagwarden-serve"]),
+    ("tagwarden-mcp", &["tagwarden-app", "tagwarden-core"]),
     ("tagwarden-operator", &["tagwarden-api", "tagwarden-app", "tagwarden-core"]),
     ("tagwarden-serve", &[]),
     ("tagwarden-store", &["tagwarden-app", "tagwarden-core"]),
@@ -38,7 +40,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["tagwarden-apiserver", "tagwarden-store"]),
     ("kube", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
     ("k8s-openapi", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
-    ("axum", &["tagwarden", "tagwarden-apiserver", "tagwarden-http", "tagwarden-serve"]),
+    (
+        "axum",
+        &["tagwarden", "tagwarden-apiserver", "tagwarden-http", "tagwarden-mcp", "tagwarden-serve"],
+    ),
+    ("rmcp", &["tagwarden-mcp"]),
     (
         "tokio",
         &[
@@ -47,6 +53,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "tagwarden-app",
             "tagwarden-aws",
             "tagwarden-http",
+            "tagwarden-mcp",
             "tagwarden-operator",
             "tagwarden-serve",
             "tagwarden-store",
@@ -163,6 +170,7 @@ fn the_architecture_page_knows_every_room() {
         "src/apiserver",
         "src/http",
         "src/serve",
+        "src/mcp",
         "tests/support",
     ] {
         assert!(page.contains(room), "ARCHITECTURE.md does not mention {room}");

@@ -109,14 +109,22 @@ impl AskError {
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self {
             retry_after: Some(Duration::from_secs(10)),
-            ..Self::new(Code::Unavailable, message, "try again in a few seconds; the log of the server says more")
+            ..Self::new(
+                Code::Unavailable,
+                message,
+                "try again in a few seconds; the log of the server says more",
+            )
         }
     }
 
     /// Our mistake. What it was is for the log, not for the asker.
     pub fn internal(cause: &dyn std::fmt::Display) -> Self {
         tracing::error!(%cause, "a question could not be answered");
-        Self::new(Code::Internal, "the server failed to answer", "report this; the log of the server says more")
+        Self::new(
+            Code::Internal,
+            "the server failed to answer",
+            "report this; the log of the server says more",
+        )
     }
 
     /// With the time after which to try again.
@@ -131,11 +139,9 @@ impl From<RunsError> for AskError {
     fn from(error: RunsError) -> Self {
         match error {
             RunsError::NotFound(run) => Self::not_found("run", &run, "take a run_id that an answer gave"),
-            RunsError::Superseded(run) => Self::new(
-                Code::Conflict,
-                format!("run {} has ended", quoted(&run)),
-                "ask for its results",
-            ),
+            RunsError::Superseded(run) => {
+                Self::new(Code::Conflict, format!("run {} has ended", quoted(&run)), "ask for its results")
+            }
             RunsError::Unavailable(cause) => {
                 tracing::warn!(cause, "the store does not work");
                 Self::unavailable("the store of results does not answer")

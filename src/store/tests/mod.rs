@@ -1,8 +1,8 @@
 //! One suite, run over a SQLite file and over a real PostgreSQL.
 
-mod audit_rows;
 mod audits;
 mod bed;
+mod calls;
 mod history;
 mod keys;
 mod opening;
