@@ -11,7 +11,7 @@ use tagwarden_app::ask::{AskError, Code, Scope};
 /// An error, as clients get it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(title = "Error")]
+#[schemars(rename = "Error")]
 pub struct ErrorBody {
     /// What kind of error, in one word.
     pub code: String,

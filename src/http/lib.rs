@@ -8,11 +8,13 @@ mod fault;
 mod gate;
 mod health;
 mod keyring;
+mod rest;
 mod server;
 
 pub use addresses::{Addresses, Host, Origin};
 pub use fault::{ErrorBody, Fault};
 pub use gate::{Access, Limits, RequestId};
 pub use health::{Check, Health, HealthStatus, PolicySource};
+pub use rest::{Rest, document};
 pub use server::{CONNECTIONS, Desk, Server, Settings};
 pub use tagwarden_serve::{BindError, Tls, TlsFiles};
