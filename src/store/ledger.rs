@@ -117,7 +117,8 @@ impl Store {
             findings.pop();
         }
         let next = findings.last().filter(|_| more).map(|(seq, _)| bulk::counted(*seq));
-        Ok(FindingPage { findings: findings.into_iter().map(|(_, finding)| finding).collect(), next })
+        let findings = findings.into_iter().map(|(seq, finding)| (bulk::counted(seq), finding));
+        Ok(FindingPage { findings: findings.collect(), next })
     }
 
     async fn counted(

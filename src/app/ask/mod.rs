@@ -149,6 +149,20 @@ impl Ask {
         self.ledger.findings(&who.tenant, run_id, query, after, limit).await
     }
 
+    /// Looks at these resources now, in the accounts of the tenant. Each answer stands at the place of its ARN.
+    pub async fn look(
+        &self,
+        who: &Principal,
+        policy: Option<&str>,
+        arns: &[String],
+    ) -> Result<(Chosen, Vec<ports::Looked>), AskError> {
+        let request =
+            CheckRequest { policy: policy.map(str::to_owned), ..CheckRequest::default() };
+        let chosen = self.choose(who, &request).await?;
+        let looked = self.checks.look(&chosen.order(who), arns).await?;
+        Ok((chosen, looked))
+    }
+
     /// How many findings of a run there are in all.
     pub async fn count(
         &self,

@@ -254,8 +254,8 @@ pub struct FindingQuery {
 /// Some findings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FindingPage {
-    /// In the order in which they came.
-    pub findings: Vec<ViolationRow>,
+    /// In the order in which they came, each with its place: what to give as `after` to go on behind it.
+    pub findings: Vec<(u64, ViolationRow)>,
     /// What to give as `after` for the next page; `None` after the last.
     pub next: Option<u64>,
 }
