@@ -428,6 +428,8 @@ pub enum Page {
     Conditions,
     /// docs/reference/api.md.
     Api,
+    /// docs/reference/openapi.json.
+    Openapi,
 }
 
 /// Which findings are listed.

@@ -137,6 +137,7 @@ fn docs(page: Page) -> Result<u8, Failure> {
         Page::SettingsFile => page::sample(),
         Page::Conditions => reference::conditions(),
         Page::Api => reference::api(),
+        Page::Openapi => tagwarden_http::document(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(0)

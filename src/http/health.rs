@@ -21,8 +21,8 @@ pub struct Health {
     pub version: String,
     /// What has to work before there is work.
     pub checks: Vec<Check>,
-    /// Where policies come from.
-    pub policy_source: PolicySource,
+    /// Where policies come from: `kubernetes`, `embedded`, or `manifests` for a directory that is applied.
+    pub policy_source: String,
     /// When a run ended last, of any tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run_at: Option<String>,
@@ -50,17 +50,6 @@ pub struct Check {
     pub name: String,
     /// Whether it works.
     pub ok: bool,
-}
-
-/// Where policies come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PolicySource {
-    /// `kubernetes`, `embedded`, or `manifests` for a directory that is applied.
-    pub kind: String,
-    /// When they were last brought in line with it, where that is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_sync_at: Option<String>,
 }
 
 /// Answers from what is known: always 200, for a server that is degraded is not mended by starting another one.

@@ -14,7 +14,7 @@ mod server;
 pub use addresses::{Addresses, Host, Origin};
 pub use fault::{ErrorBody, Fault};
 pub use gate::{Access, Limits, RequestId};
-pub use health::{Check, Health, HealthStatus, PolicySource};
+pub use health::{Check, Health, HealthStatus};
 pub use rest::{Rest, document};
 pub use server::{CONNECTIONS, Desk, Server, Settings};
 pub use tagwarden_serve::{BindError, Tls, TlsFiles};

@@ -14,7 +14,7 @@ use tagwarden_serve::Peer;
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::health::{HealthStatus, PolicySource};
+use crate::health::HealthStatus;
 use crate::{Fault, RequestId};
 
 /// Keys that can be taken away.
@@ -87,7 +87,7 @@ fn open(access: Access, limits: Limits) -> Open {
         status: HealthStatus::Ok,
         version: "1".to_owned(),
         checks: Vec::new(),
-        policy_source: PolicySource { kind: "embedded".to_owned(), last_sync_at: None },
+        policy_source: "embedded".to_owned(),
         last_run_at: None,
         next_run_at: None,
         checked_at: "now".to_owned(),

@@ -17,6 +17,7 @@ mod keys;
 mod ledger;
 mod location;
 mod migrations;
+mod pulse;
 mod record;
 mod results;
 mod retention;

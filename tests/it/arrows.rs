@@ -17,7 +17,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tagwarden-http",
             "tagwarden-mcp",
             "tagwarden-operator",
-            "tagwarden-serve",
             "tagwarden-store",
         ],
     ),

@@ -84,7 +84,7 @@ impl Export {
     async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
         let Some(page) = self.page.take() else { return Ok(None) };
         let mut text = self.head.take().unwrap_or_default();
-        for finding in &page.findings {
+        for (_, finding) in &page.findings {
             match self.form {
                 Form::Csv => text.extend(row(&cells(finding.into()))?),
                 Form::Ndjson => {

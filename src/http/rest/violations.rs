@@ -147,7 +147,7 @@ async fn page(asked: Asked, query: &ViolationsQuery, filter: FindingQuery) -> Ou
     let page = ask.findings(who, run_id, &filter, after, limit).await?;
     let total = ask.count(who, run_id, &filter).await?.findings;
     answer(&ViolationList {
-        items: page.findings.iter().map(Violation::from).collect(),
+        items: page.findings.iter().map(|(_, finding)| finding.into()).collect(),
         total,
         complete: run.results.is_some_and(|results| results.complete),
         gaps: run.results.map(|results| results.gaps).unwrap_or_default(),
