@@ -51,6 +51,10 @@ pub enum Access {
 /// What clients may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Bytes of the path with its query.
+    pub target: usize,
+    /// Bytes of all headers together.
+    pub headers: usize,
     /// Bytes of a body.
     pub body: usize,
     /// How long a body may take to arrive.
@@ -68,6 +72,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            target: 8 << 10,
+            headers: 32 << 10,
             body: 1 << 20,
             body_time: Duration::from_secs(30),
             answer_time: Duration::from_mins(1),
@@ -116,6 +122,20 @@ impl Gate {
         matches!(self.access, Access::Keys)
     }
 
+    /// Refuses heads that nobody needs.
+    fn check_head(&self, request: &Request) -> Result<(), Fault> {
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if target > self.limits.target {
+            return Err(too_large(StatusCode::URI_TOO_LONG, "the path with its query", self.limits.target));
+        }
+        let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len());
+        if headers.sum::<usize>() > self.limits.headers {
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(too_large(status, "the headers", self.limits.headers));
+        }
+        Ok(())
+    }
+
     async fn admit(&self, peer: IpAddr, headers: &HeaderMap) -> Result<Holder, Fault> {
         let shown = match &self.access {
             Access::Everybody(principal) => {
@@ -149,12 +169,7 @@ impl Gate {
                 let source = std::error::Error::source(&error);
                 let large = source.and_then(|source| source.downcast_ref::<LengthLimitError>()).is_some();
                 Err(if large {
-                    Fault::new(
-                        StatusCode::PAYLOAD_TOO_LARGE,
-                        "too_large",
-                        format!("the body has more than {} bytes", self.limits.body),
-                        "send less at a time",
-                    )
+                    too_large(StatusCode::PAYLOAD_TOO_LARGE, "the body", self.limits.body)
                 } else {
                     Fault::new(
                         StatusCode::BAD_REQUEST,
@@ -172,6 +187,10 @@ impl Gate {
             )),
         }
     }
+}
+
+fn too_large(status: StatusCode, what: &str, most: usize) -> Fault {
+    Fault::new(status, "too_large", format!("{what} may have at most {most} bytes"), "send less at a time")
 }
 
 /// The key that a request shows: none, one, or something that is none.
@@ -215,7 +234,9 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, ne
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut response = match gate.addresses.check(request.uri(), request.headers()) {
+    let welcome =
+        gate.check_head(&request).and_then(|()| gate.addresses.check(request.uri(), request.headers()));
+    let mut response = match welcome {
         Err(fault) => fault.into_response(),
         Ok(origin) => {
             let origin = origin.cloned();
