@@ -174,6 +174,30 @@ impl Ask {
         Ok(None)
     }
 
+    /// What this run says to the question: for the further pages of an answer.
+    pub async fn known_in(
+        &self,
+        who: &Principal,
+        request: &CheckRequest,
+        run_id: &str,
+    ) -> Result<RunAnswer, AskError> {
+        let chosen = self.choose(who, request).await?;
+        let run = self.ledger.run(&who.tenant, run_id).await?;
+        let same = run.policy == **chosen.choice.policy.name() && run.results.is_some();
+        let answer = match self.covers(&run.scope, &chosen).filter(|_| same) {
+            Some(narrowing) => self.read(who, run, narrowing).await?,
+            None => None,
+        };
+        let mut answer = answer.ok_or_else(|| {
+            AskError::invalid(
+                format!("run {} does not answer this question", quoted(run_id)),
+                "give next_cursor with the arguments of the answer that it came from, or leave it out",
+            )
+        })?;
+        answer.notes.extend(chosen.notes);
+        Ok(answer)
+    }
+
     /// Begins a check, or joins one of the same scope that is under way. Gives the id of its run.
     pub async fn start(&self, who: &Principal, request: &CheckRequest) -> Result<(String, Chosen), AskError> {
         let chosen = self.choose(who, request).await?;
