@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::ORIGIN;
+use axum::middleware::map_request;
 use jiff::Timestamp;
-use tagwarden_app::ask::ports::{Checks, Ledger};
+use tagwarden_app::ask::ports::{AuditRows, Checks, Ledger};
 use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
 use tagwarden_app::keys::Keys;
 use tagwarden_core::registry::Registry;
@@ -13,6 +17,7 @@ use tagwarden_http::{
     Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
     TlsFiles,
 };
+use tagwarden_mcp::{HttpSettings, ServerSettings};
 use tagwarden_operator::Frame;
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
 use tagwarden_store::{AuditRuns, Store};
@@ -72,9 +77,10 @@ impl Web {
     }
 
     /// Answers from now on, and keeps the keys in mind for as long as it is polled.
-    pub async fn open(&self, ask: Ask, store: Store) {
-        let rest = Rest::new(ask, Arc::new(store.clone()));
-        self.desk.open(rest.router());
+    pub async fn open(&self, ask: Ask, store: Store, offer: ServerSettings, stop: CancellationToken) {
+        let rows: Arc<dyn AuditRows> = Arc::new(store.clone());
+        let tools = tagwarden_mcp::Server::new(ask.clone(), Arc::clone(&rows), offer);
+        self.desk.open(Rest::new(ask, rows).router().merge(agents(&tools, stop)));
         if self.desk.demands_keys() {
             self.desk.follow(&store).await;
         }
@@ -106,6 +112,31 @@ impl Web {
     /// Writes down what is only in memory, before the store is closed.
     pub async fn close<K: Keys>(&self, keys: &K) {
         let _ = timeout(NOTE_WITHIN, self.desk.note(keys)).await;
+    }
+}
+
+/// The tools, behind the gate. It has checked names and pages, by rules of which the service knows only a part.
+fn agents(tools: &tagwarden_mcp::Server, stop: CancellationToken) -> Router {
+    let settings = HttpSettings { allowed_hosts: Vec::new(), allowed_origins: Vec::new(), stop };
+    let checked = async |mut request: Request| {
+        request.headers_mut().remove(ORIGIN);
+        request
+    };
+    Router::new().route_service("/mcp", tagwarden_mcp::service(tools, settings)).layer(map_request(checked))
+}
+
+/// What agents are offered.
+pub fn offer(settings: &Settings) -> ServerSettings {
+    ServerSettings {
+        read_only: settings.mcp_read_only,
+        limits: tagwarden_mcp::Limits {
+            calls_per_hour: settings.mcp_calls_per_hour.get() as usize,
+            same_calls: settings.mcp_same_calls.get() as usize,
+            calls_per_second: f64::from(settings.tenant_rate.get()),
+            ..tagwarden_mcp::Limits::default()
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        ..ServerSettings::default()
     }
 }
 

@@ -107,6 +107,15 @@ impl ShownKey {
     }
 }
 
+/// Whether there is a key in this text, or what looks like one: it must not be written down then.
+pub fn mentions_key(text: &str) -> bool {
+    text.match_indices(PREFIX).any(|(at, _)| {
+        let rest = &text.as_bytes()[at + PREFIX.len()..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        digits == ID_DIGITS && rest.get(digits) == Some(&b'_')
+    })
+}
+
 /// A key as it is remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRecord {
@@ -184,6 +193,8 @@ mod tests {
             let key = NewKey::from_random(&random);
             let shown = ShownKey::parse(key.expose()).unwrap();
             prop_assert_eq!(&shown.id, &key.id);
+            let around = ["a ", key.expose(), " b"].concat();
+            prop_assert!(mentions_key(&around) && !mentions_key("tw_x tw_"));
             prop_assert!(shown.digest == key.digest);
             prop_assert!(Digest::from_hex(&key.digest.to_hex()).unwrap() == key.digest);
             let mut changed = key.expose().to_owned();

@@ -124,7 +124,8 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
             let _ = opened.set(store.clone());
             tasks.push(tokio::spawn({
                 let (web, store) = (Arc::clone(&web), store.clone());
-                async move { web.open(ask, store).await }
+                let (offer, stop) = (web::offer(settings), stop.clone());
+                async move { web.open(ask, store, offer, stop).await }
             }));
             let context = Context { frame, cloud: inventory, runs };
             let operator = tokio::spawn(tagwarden_operator::run(client, context, election));

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tagwarden_app::ask::ports::{AuditRow, AuditRows};
 use tagwarden_app::ask::{Ask, AskError, Code, Principal, quoted};
+use tagwarden_app::keys::mentions_key;
 use tokio_util::sync::CancellationToken;
 
 use crate::guard::{Guard, Kind, Limits};
@@ -270,7 +271,7 @@ fn looks_secret(text: &str) -> bool {
             rest.take_while(u8::is_ascii_alphanumeric).count() >= 16
         })
     };
-    key("AKIA") || key("ASIA") || text.contains("tgw_") || text.to_lowercase().contains("bearer ")
+    key("AKIA") || key("ASIA") || mentions_key(text) || text.to_lowercase().contains("bearer ")
 }
 
 /// What came of a call, in a few words.

@@ -137,7 +137,8 @@ settings! {
         watch_namespaces: Vec<Namespace> = Default::Nothing;
     }
     "Listeners" {
-        /// Where people, scripts and agents ask: REST below `/v1`, its description at `/openapi.json`, and `/health`.
+        /// Where people, scripts and agents ask: MCP at `/mcp`, REST below `/v1`, its description at `/openapi.json`,
+        /// and `/health`.
         listen: SocketAddr = Default::Text("127.0.0.1:8080");
         /// Who may ask there: `keys` asks for an API key, which `tagwarden keys create` makes; `off` lets everybody in who
         /// can reach the address, as the tenant of `--namespace`. Without it, `off` at an address of this machine alone,
@@ -173,6 +174,14 @@ settings! {
         /// Serve the API with a certificate of its own, made once and kept in this directory: `api.key`, and `api.crt`,
         /// which is what clients have to trust. `kubectl` sends tokens over TLS alone.
         api_tls_self_signed: Option<PathBuf>, "DIR" = Default::Nothing;
+    }
+    "Tools for agents" {
+        /// Offer agents at `--listen` only tools that change nothing, not even audits.
+        mcp_read_only: bool = Default::Text("false");
+        /// How many calls of tools one key may make in an hour; polling a run is free.
+        mcp_calls_per_hour: Bounded<1, 1_000_000>, "CALLS" = Default::Text("100");
+        /// How often the same call may be made in five minutes, before it is taken for a loop.
+        mcp_same_calls: Bounded<1, 1_000_000>, "CALLS" = Default::Text("3");
     }
     "Audits" {
         /// Extend or override the built-in resource types with this file.

@@ -4,6 +4,7 @@ mod document;
 mod door;
 mod health;
 mod keys;
+mod mcp;
 mod tenants;
 mod tls;
 
