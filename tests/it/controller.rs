@@ -73,8 +73,14 @@ impl Setup {
             .current_dir(directory.path())
             .env("HOME", directory.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("TAGWARDEN_LISTEN", "127.0.0.1:0")
             .args(["run", "--metrics-listen", "127.0.0.1:0", "--control-plane", plane]);
         Self { command, directory }
+    }
+
+    /// Where it is going to run.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Lets it talk to AWS through this proxy.

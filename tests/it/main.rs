@@ -20,6 +20,7 @@ mod faults;
 mod formats;
 mod fuzz;
 mod history;
+mod http;
 mod kubectl;
 mod lease;
 mod manifests_dir;

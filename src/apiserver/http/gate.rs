@@ -16,10 +16,10 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
+use tagwarden_serve::Peer;
 use tokio::sync::watch;
 
 use super::access::{self, Attempt, Question};
-use super::threshold::Step;
 use super::tokens::{Grant, Tokens, User};
 use super::{Limits, protobuf};
 use crate::identity::Identity;
@@ -29,14 +29,6 @@ use crate::status::ApiError;
 
 /// How many addresses that failed to authenticate are remembered before the list is looked through.
 const MAX_STRANGERS: usize = 100_000;
-
-/// Where a request comes from: an extension that the listener adds.
-#[derive(Clone, Debug)]
-pub(super) struct Peer {
-    pub address: IpAddr,
-    /// The place on the threshold that its connection takes until somebody known is on it.
-    pub step: Step,
-}
 
 /// The rules of the door.
 pub(super) struct Gate {
@@ -152,12 +144,12 @@ fn seconds(wait: Duration) -> u32 {
 
 async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let peer = request.extensions().get::<Peer>();
-    let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), |peer| peer.address);
+    let address = peer.map_or(IpAddr::from([0, 0, 0, 0]), Peer::address);
     let Some(grant) = gate.authenticate(request.headers()) else {
         return gate.refuse_stranger(address).into_response();
     };
     if let Some(peer) = peer {
-        peer.step.leave();
+        peer.known();
     }
     let attempt = attempt(&gate.kinds, &request);
     let watches = attempt.as_ref().is_some_and(|attempt| attempt.verb == "watch");

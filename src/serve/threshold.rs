@@ -1,4 +1,4 @@
-//! Connections on which nobody has shown a valid token yet: few in all, fewer from one address, and not for long.
+//! Connections on which nobody has said yet who they are: few in all, fewer from one address, and not for long.
 //!
 //! Without this, whoever can reach the port could take every connection there is without ever saying who they are.
 
@@ -10,14 +10,24 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+/// What strangers may take: connections on which nobody has said yet who they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Strangers {
+    /// Connections at a time. The others are for those who are known.
+    pub connections: usize,
+    /// Of them, those of one address (of IPv6: of one network of 64 bits).
+    pub per_address: usize,
+    /// How long a connection may take, its handshake included, until somebody known is on it.
+    pub time: Duration,
+}
+
 /// Where strangers stand.
 #[derive(Clone, Debug)]
-pub(super) struct Threshold(Arc<Inner>);
+pub(crate) struct Threshold(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    most: usize,
-    most_per_address: usize,
+    limits: Strangers,
     standing: Mutex<Standing>,
 }
 
@@ -29,7 +39,7 @@ struct Standing {
 
 /// The place of one connection; free again once [left](Self::leave), or when the connection is gone. Clones are one.
 #[derive(Clone, Debug)]
-pub(super) struct Step(Arc<Place>);
+pub(crate) struct Step(Arc<Place>);
 
 #[derive(Debug)]
 struct Place {
@@ -40,8 +50,8 @@ struct Place {
 }
 
 impl Threshold {
-    pub fn new(most: usize, most_per_address: usize) -> Self {
-        Self(Arc::new(Inner { most, most_per_address, standing: Mutex::default() }))
+    pub fn new(limits: Strangers) -> Self {
+        Self(Arc::new(Inner { limits, standing: Mutex::default() }))
     }
 
     /// A place for a connection from this address, if there is one.
@@ -49,7 +59,8 @@ impl Threshold {
         let address = network(address);
         let mut standing = self.0.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let here = standing.by_address.get(&address).copied().unwrap_or_default();
-        if standing.all >= self.0.most || here >= self.0.most_per_address {
+        let limits = self.0.limits;
+        if standing.all >= limits.connections || here >= limits.per_address {
             return None;
         }
         standing.all += 1;
@@ -77,7 +88,8 @@ impl Step {
     }
 
     /// Returns when nobody known came in time; never once somebody did.
-    pub async fn overstayed(&self, patience: Duration) {
+    pub async fn overstayed(&self) {
+        let patience = self.0.threshold.0.limits.time;
         if tokio::time::timeout(patience, self.0.left.cancelled()).await.is_ok() {
             std::future::pending::<()>().await;
         }
@@ -111,13 +123,17 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
+    fn threshold(connections: usize, per_address: usize) -> Threshold {
+        Threshold::new(Strangers { connections, per_address, time: Duration::from_mins(1) })
+    }
+
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()
     }
 
     #[test]
     fn one_address_cannot_take_all_places_and_all_cannot_take_more_than_there_are() {
-        let threshold = Threshold::new(3, 2);
+        let threshold = threshold(3, 2);
         let first = threshold.enter(address("10.0.0.1")).unwrap();
         let second = threshold.enter(address("::ffff:10.0.0.1")).unwrap();
         assert!(threshold.enter(address("10.0.0.1")).is_none());
@@ -133,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_counts_as_one() {
-        let threshold = Threshold::new(9, 1);
+        let threshold = threshold(9, 1);
         let _one = threshold.enter(address("2001:db8:1:2::1")).unwrap();
         assert!(threshold.enter(address("2001:db8:1:2:ffff::9")).is_none());
         assert!(threshold.enter(address("2001:db8:1:3::1")).is_some());

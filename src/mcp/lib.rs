@@ -1,0 +1,54 @@
+//! What agents use: tools, prompts and resources of the Model Context Protocol, over stdio and over HTTP.
+//!
+//! A tool is one file in `tools/`: typed input, typed output, hints, and a call that asks [`tagwarden_app::ask::Ask`]. The
+//! registry holds them all. Whatever the transport, every call goes through [`Server::call`], which knows who may do what,
+//! refuses what makes no sense or comes too often, bounds time and size, and writes one row of the record for each call.
+//!
+//! Texts from a cloud are data: they come in fields of an answer, bounded and without control characters, and never in
+//! instructions, prompts or descriptions.
+
+mod dispatch;
+mod guard;
+mod handler;
+mod http;
+mod page;
+mod parts;
+mod prompts;
+mod reference;
+mod resources;
+mod schema;
+mod tool;
+mod tools;
+mod validate;
+
+pub use dispatch::{Caller, Server, ServerSettings};
+pub use guard::Limits;
+pub use http::{HttpSettings, service};
+pub use reference::page as reference_page;
+pub use tool::{Hints, Toolset, UnknownToolset};
+
+use rmcp::ServiceExt as _;
+use tagwarden_app::ask::Principal;
+use tokio_util::sync::CancellationToken;
+
+/// Serves one client over standard input and output until it goes, or until `stop`.
+pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> Result<(), StdioError> {
+    let handler = handler::Handler::fixed(server, who);
+    let running = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        started = handler.serve(rmcp::transport::stdio()) => started.map_err(|error| StdioError(error.to_string()))?,
+    };
+    let token = running.cancellation_token();
+    tokio::select! {
+        () = stop.cancelled() => {
+            token.cancel();
+            Ok(())
+        }
+        ended = running.waiting() => ended.map(drop).map_err(|error| StdioError(error.to_string())),
+    }
+}
+
+/// The client went before it said anything, or spoke something else.
+#[derive(Debug, thiserror::Error)]
+#[error("the client does not speak MCP on standard input: {0}")]
+pub struct StdioError(String);

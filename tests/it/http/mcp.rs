@@ -1,0 +1,56 @@
+//! The tools for agents at `/mcp`: behind the same gate as everything else.
+
+use serde_json::json;
+use tagwarden_app::ask::ports::AuditRows as _;
+use tagwarden_store::Store;
+
+use super::*;
+
+const HEADERS: &[(&str, &str)] = &[
+    ("content-type", "application/json"),
+    ("accept", "application/json, text/event-stream"),
+    ("mcp-protocol-version", "2025-11-25"),
+];
+
+/// One request of the protocol, by a client that keeps no session.
+fn ask(client: &Client, headers: &[(&str, &str)], method: &str, params: &Value) -> Answer {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
+    client.send("POST /mcp", &[HEADERS, headers].concat(), &body)
+}
+
+#[test]
+fn agents_come_in_by_the_same_door() {
+    let controller = guarded().start();
+    controller.readiness(200);
+    let made = key(controller.directory(), &["--tenant", "acme"]);
+    let client = Client::new(&controller, &made);
+    let list = ask(&client, &[], "tools/list", &json!({}));
+    assert_eq!(list.status, 200, "{list:?}");
+    assert!(list.text.contains("list_audits"), "{list:?}");
+
+    let call = json!({"name": "list_audits", "arguments": {}});
+    let answer = ask(&client, &[], "tools/call", &call);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_ne!(answer.json()["result"]["isError"], true, "{answer:?}");
+    let page = ask(&client, &[("origin", "http://localhost:6274")], "tools/call", &call);
+    assert_eq!(page.status, 200, "a page of this machine may ask: {page:?}");
+    assert!(page.head.contains("access-control-allow-origin: http://localhost:6274"), "{page:?}");
+    ask(&client, &[("origin", "https://evil.example")], "tools/call", &call).is(403, "origin_not_allowed");
+    ask(&client.with(""), &[], "tools/list", &json!({})).is(401, "unauthorized");
+
+    let url = format!("sqlite:{}", controller.directory().join("tagwarden.db").display());
+    let rows = tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(async { Store::open(&url).await.unwrap().newest("acme", 10).await.unwrap() });
+    let rows: Vec<_> = rows.iter().map(|row| (row.channel, row.operation.as_str())).collect();
+    assert_eq!(
+        rows,
+        [("mcp", "list_audits"), ("mcp", "list_audits")],
+        "one row for each call, and one alone"
+    );
+
+    assert_eq!(keys(controller.directory(), &["revoke", id(&made)]).status, Some(0));
+    client.until("/v1/audits", |answer| answer.status == 401);
+    ask(&client, &[], "tools/list", &json!({})).is(401, "invalid_token");
+    controller.stop();
+}
