@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use axum::body::Body;
 use futures_util::StreamExt as _;
 use k8s_openapi::jiff::Timestamp;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
