@@ -21,8 +21,8 @@ use super::{Location, StoreError, migrations};
 /// How long a request waits for a connection, and then for its statements.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long one attempt to reach a database may take.
-const KNOCK: Duration = Duration::from_secs(3);
+/// How long one attempt to reach a database may take. A machine with too much to do needs seconds for a handshake.
+const KNOCK: Duration = Duration::from_secs(5);
 
 /// Any number that only this program locks: the migrations of one database run one after the other.
 const MIGRATION_LOCK: &str =
@@ -118,7 +118,9 @@ impl Store {
     }
 
     async fn migrate(&self) -> Result<i64, sqlx::Error> {
-        let mut connection = self.0.pools.writers.acquire().await?;
+        // The connection that is there from the start is the one that finds out whether the database answers.
+        let pool = &self.0.pools.follower;
+        let mut connection = pool.acquire().await?;
         let words = match self.0.location.place() {
             Place::Postgres { .. } => &migrations::POSTGRES,
             _ => &migrations::SQLITE,
@@ -127,7 +129,7 @@ impl Store {
             prefer_wal(&mut connection).await;
         }
         drop(connection);
-        let mut transaction = self.0.pools.writers.begin_with(self.0.begin).await?;
+        let mut transaction = pool.begin_with(self.0.begin).await?;
         if matches!(self.0.location.place(), Place::Postgres { .. }) {
             sqlx::raw_sql(MIGRATION_LOCK).execute(&mut *transaction).await?;
         }
