@@ -31,8 +31,8 @@ audit analytics '{names: [analytics]}'
 # --- who may use the API, and how they know it: kubectl sends tokens over TLS alone
 "$bin/tagwarden" token demo --role admin --out "$dir/token" >"$dir/tokens"
 
-shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --api-listen 127.0.0.1:0 …"
-"$bin/tagwarden" run --manifests "$manifests" --allow-external-id-secret-ref --store "sqlite:$dir/tagwarden.db" \
+shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --allow-no-external-id --api-listen 127.0.0.1:0 …"
+"$bin/tagwarden" run --manifests "$manifests" --allow-external-id-secret-ref --allow-no-external-id --store "sqlite:$dir/tagwarden.db" \
   --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --api-tls-self-signed "$dir" \
   --metrics-listen 127.0.0.1:0 \
   --log-format json 2>"$dir/log" &

@@ -70,7 +70,7 @@ conditions! {
     /// Whether the role may read what a scan reads.
     PERMISSIONS_VERIFIED = "PermissionsVerified" in ACCOUNT, "Whether the role may read what a scan reads. status.missingPermissions names what it may not.";
     /// Two objects name one account. Present only while True.
-    CONFLICT = "Conflict" in ACCOUNT, "Another ClientAccount names the same account; the older one has it. Present only while True.";
+    CONFLICT = "Conflict" in ACCOUNT, "Another ClientAccount names the same account, and comes before this one: the account lets it in, or, as long as it lets neither in, it is older. Present only while True.";
     /// The role can be assumed without the external id. Present only while True.
     UNSAFE = "Unsafe" in ACCOUNT, "The role can be assumed without the external id, so anybody who may assume roles through Tagwarden could enter the account. Present only while True.";
     /// What the last run found.
@@ -84,6 +84,7 @@ reasons! {
     PROGRESSING_WITH_RETRY = "ProgressingWithRetry", "The work failed, and is tried again.", "Read the message; if it stays, look at the log.";
     SUSPENDED = "Suspended", "spec.suspend is true.", "Set it to false when work is to go on.";
     DEPENDENCY_NOT_READY = "DependencyNotReady", "Something that the object refers to does not exist or is not ready.", "Create or mend what the message names; nothing else is needed.";
+    FORBIDDEN = "Forbidden", "The API server does not let Tagwarden do what it has to do.", "Let its service account do what the message names, as the rules of the Helm chart do; it is tried again by itself.";
     INVALID_SPEC = "InvalidSpec", "The spec cannot be acted upon.", "Correct the field that the message names.";
     PARTIAL = "Partial", "The run succeeded, and could not see everything in scope.", "The ComplianceReport names each gap and its cause.";
     NO_RUN_YET = "NoRunYet", "No run has ended yet.", "";
@@ -120,7 +121,8 @@ reasons! {
     AMBIENT = "Ambient", "The credentials that Tagwarden runs with belong to the account.", "";
     ASSUME_ROLE_DENIED = "AssumeRoleDenied", "AWS refused to let the role be assumed.", "Compare the trust policy of the role with the one in the onboarding ConfigMap.";
     TAG_SESSION_DENIED = "TagSessionDenied", "The trust policy lacks sts:TagSession.", "Allow sts:TagSession beside sts:AssumeRole.";
-    EXTERNAL_ID_NOT_ALLOWED = "ExternalIdNotAllowed", "externalId.mode SecretRef is not allowed here: a tenant could choose the external id of another.", "Use mode Generated, or run with --allow-external-id-secret-ref.";
+    EXTERNAL_ID_NOT_ALLOWED = "ExternalIdNotAllowed", "externalId.mode SecretRef or None is not allowed here: a tenant could get into the account of another.", "Use mode Generated, or run with --allow-external-id-secret-ref or --allow-no-external-id.";
+    AMBIENT_NOT_ALLOWED = "AmbientNotAllowed", "auth.mode Ambient is not allowed here: a tenant could look into the account that Tagwarden itself runs in.", "Use a role, or run with --allow-ambient-account.";
     EXTERNAL_ID_MISSING = "ExternalIdMissing", "The Secret with the external id does not exist or lacks the key.", "Create it; the message names both.";
     EXTERNAL_ID_NOT_REQUIRED = "ExternalIdNotRequired", "The role can be assumed without the external id.", "Add the condition sts:ExternalId to the trust policy of the role.";
     WRONG_ACCOUNT = "WrongAccount", "What was entered is not the account that spec.accountId names.", "Correct accountId, roleArn or the credentials.";

@@ -8,6 +8,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tagwarden_core::coverage::{CellState, Gap};
+use tagwarden_core::text::bounded;
 
 /// Causes are shown in tables and statuses.
 const CAUSE_CHARS_MAX: usize = 300;
@@ -61,7 +62,7 @@ pub(crate) struct Call<'a> {
 
 impl Refusal {
     pub(crate) fn new(kind: Kind, cause: impl Into<String>) -> Self {
-        Self { kind, cause: bounded(cause.into()) }
+        Self { kind, cause: bounded(&cause.into(), CAUSE_CHARS_MAX) }
     }
 
     /// How it shows in the coverage.
@@ -357,13 +358,6 @@ fn root<T: Error + 'static>(error: &T) -> String {
 /// One line without control characters, bounded.
 fn printable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { ' ' } else { char }).take(120).collect()
-}
-
-fn bounded(cause: String) -> String {
-    match cause.char_indices().nth(CAUSE_CHARS_MAX) {
-        None => cause,
-        Some(_) => cause.chars().take(CAUSE_CHARS_MAX - 1).chain(['…']).collect(),
-    }
 }
 
 #[cfg(test)]

@@ -181,6 +181,8 @@ fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
     let scope = if namespaces.is_empty() { Scope::All } else { Scope::Namespaces(namespaces) };
     tagwarden_operator::Settings {
         allow_external_id_secret_ref: settings.allow_external_id_secret_ref,
+        allow_no_external_id: settings.allows_no_external_id(),
+        allow_ambient_account: settings.allows_ambient_account(),
         principal_arn: settings.principal_arn.as_ref().map(|arn| arn.as_str().to_owned()),
         silence: Duration::from_secs(settings.region_timeout.get().into()),
         ..tagwarden_operator::Settings::new(scope, identity())

@@ -25,4 +25,4 @@ pub mod run;
 pub mod schedule;
 pub mod scope;
 pub mod tally;
-mod text;
+pub mod text;

@@ -121,6 +121,12 @@ impl Slot {
         let key = format!("policy/{}/{}", short_digest(after), short_digest(revision));
         Self { trigger: Trigger::PolicyChange, at, key }
     }
+
+    /// The same occasion once more, as the run of this id for it was broken off and cannot go on.
+    #[must_use]
+    pub fn again(&self, broken_off: &str) -> Self {
+        Self { trigger: self.trigger, at: self.at, key: format!("again/{}", short_digest(broken_off)) }
+    }
 }
 
 /// Thirty-two digits that stand for a text of any length.

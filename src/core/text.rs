@@ -23,3 +23,55 @@ pub(crate) fn shown(text: &str) -> String {
     }
     shown
 }
+
+/// At most so many characters. What is cut ends with an ellipsis, after a whole word unless that would cost half of it.
+pub fn bounded(text: &str, chars_max: usize) -> String {
+    if text.char_indices().nth(chars_max).is_none() {
+        return text.to_owned();
+    }
+    let room = text.char_indices().nth(chars_max.saturating_sub(1)).map_or(0, |(end, _)| end);
+    let (head, rest) = text.split_at(room);
+    let whole = match head.rfind(char::is_whitespace) {
+        Some(end) if !rest.starts_with(char::is_whitespace) && 2 * end >= head.len() => &head[..end],
+        _ => head,
+    };
+    let end = whole.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':'));
+    let ellipsis = if chars_max == 0 { "" } else { "…" };
+    format!("{end}{ellipsis}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_ends_after_a_word() {
+        for (text, most, expected) in [
+            ("one two three", 13, "one two three"),
+            ("one two three", 12, "one two…"),
+            ("one two three", 9, "one two…"),
+            ("one two; three", 10, "one two…"),
+            ("one two three", 8, "one two…"),
+            ("a onelongword", 10, "a onelong…"),
+            ("onelongword", 4, "one…"),
+            ("ééééé", 3, "éé…"),
+            ("word", 1, "…"),
+            ("word", 0, ""),
+            ("", 0, ""),
+        ] {
+            assert_eq!(bounded(text, most), expected, "{text} {most}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bound_holds_and_what_fits_stays(text in any::<String>(), most in 0_usize..40) {
+            let cut = bounded(&text, most);
+            prop_assert!(cut.chars().count() <= most);
+            prop_assert_eq!(cut == text, text.chars().count() <= most || text == cut);
+            prop_assert_eq!(bounded(&cut, most), cut.clone());
+        }
+    }
+}

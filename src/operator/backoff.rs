@@ -9,7 +9,7 @@ const BASE: Duration = Duration::from_secs(5);
 const CAP: Duration = Duration::from_mins(15);
 
 /// Never sooner, or bad luck with the dice would be a busy loop.
-const FLOOR: Duration = Duration::from_millis(200);
+pub(crate) const FLOOR: Duration = Duration::from_millis(200);
 
 /// The longest wait after this many failures in a row: doubled each time, up to a quarter of an hour.
 pub fn ceiling(failures: u32) -> Duration {

@@ -1,7 +1,10 @@
 //! What is known of the objects of one kind: every one of them, kept current by watches.
 //!
-//! An object that cannot be understood (written under another version of its schema, say) stops nothing: it counts
-//! as absent, and is reported.
+//! An object that cannot be understood (written under another version of its schema, say) stops nothing, and is
+//! reported. It is there all the same: what is known of it stays as it was last understood, so that nobody takes it
+//! for deleted, stops its run, counts without it or takes its place. One that never was understood is not worked on,
+//! but its uid is known ([`Cache::uids`]). Only the watch's word that it is gone, or that another object has its
+//! name, makes it go.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -30,8 +33,21 @@ struct Inner<K> {
     /// What objects were before writes of our own that the watch has not told of yet. Only the watch tells of
     /// changes, so that each is told once.
     untold: Mutex<BTreeMap<Key, Option<Arc<K>>>>,
+    /// The uids of those that cannot be understood as they are now.
+    misread: Mutex<BTreeMap<Key, String>>,
     /// How many watches have not listed everything yet.
     behind: watch::Sender<usize>,
+}
+
+/// Where an object comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// A list, which is always right.
+    List,
+    /// A watch.
+    Watch,
+    /// The answer to a write of our own.
+    Answer,
 }
 
 /// An object that came, changed or went.
@@ -41,7 +57,7 @@ pub struct Change<K> {
     pub key: Key,
     /// As it was; `None`: it is new.
     pub old: Option<Arc<K>>,
-    /// As it is; `None`: it is gone, or cannot be understood any more.
+    /// As it is; `None`: it is gone.
     pub new: Option<Arc<K>>,
 }
 
@@ -85,6 +101,7 @@ impl<K> Cache<K> {
             inner: Arc::new(Inner {
                 objects: RwLock::default(),
                 untold: Mutex::default(),
+                misread: Mutex::default(),
                 behind: watch::Sender::new(watches),
             }),
         }
@@ -144,9 +161,22 @@ impl<K> Cache<K> {
     }
 
     fn remove(&self, key: Key) -> Option<Change<K>> {
-        let old = self.write().remove(&key)?;
+        let misread = self.misread().remove(&key).is_some();
+        let Some(old) = self.write().remove(&key) else {
+            return misread.then_some(Change { key, old: None, new: None });
+        };
         let old = self.untold().remove(&key).unwrap_or(Some(old));
         Some(Change { key, old, new: None })
+    }
+
+    fn misread(&self) -> MutexGuard<'_, BTreeMap<Key, String>> {
+        self.inner.misread.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// All keys, of objects that cannot be understood as well.
+    fn names(&self) -> BTreeSet<Key> {
+        let misread = self.misread().keys().cloned().collect::<Vec<_>>();
+        self.read().keys().cloned().chain(misread).collect()
     }
 
     fn untold(&self) -> MutexGuard<'_, BTreeMap<Key, Option<Arc<K>>>> {
@@ -156,18 +186,37 @@ impl<K> Cache<K> {
 
 impl<K: Resource> Cache<K> {
     /// Takes over an object as the API server answered it to a write of our own, so that the next look does not
-    /// see what was before.
+    /// see what was before. Only the watch brings objects: one that went meanwhile does not come back by its answer.
     pub fn observe(&self, object: K) {
-        if let Some(change) = self.put(object, false) {
-            self.untold().entry(change.key).or_insert(change.old);
-        }
+        self.put(object, Source::Answer);
+    }
+
+    /// The uids of all objects, of those that cannot be understood as well.
+    pub fn uids(&self) -> BTreeSet<String> {
+        let misread = self.misread().values().cloned().collect::<Vec<_>>();
+        self.read().values().filter_map(|object| object.meta().uid.clone()).chain(misread).collect()
+    }
+
+    /// What a watch does that tells of this object.
+    #[cfg(test)]
+    pub(crate) fn bring(&self, object: K) {
+        self.hear(object, Source::Watch);
+    }
+
+    /// Takes note of an object that cannot be understood. Gives what was known of another one that had its name.
+    fn misunderstand(&self, key: Key, uid: String) -> Option<Change<K>> {
+        let other = self.get(&key).filter(|known| known.meta().uid.as_ref() != Some(&uid));
+        let change = other.and_then(|_| self.remove(key.clone()));
+        self.misread().insert(key, uid);
+        change
     }
 
     /// Takes what the watch says. A write of our own that comes back is a change like any other: others may depend
     /// on the object.
-    fn hear(&self, object: K, anyway: bool) -> Option<Change<K>> {
+    fn hear(&self, object: K, source: Source) -> Option<Change<K>> {
         let (key, version) = (Key::of(&object), object.meta().resource_version.clone());
-        if let Some(change) = self.put(object, anyway) {
+        self.misread().remove(&key);
+        if let Some(change) = self.put(object, source) {
             let old = self.untold().remove(&key).unwrap_or(change.old);
             return Some(Change { key, old, new: change.new });
         }
@@ -176,18 +225,29 @@ impl<K: Resource> Cache<K> {
         Some(Change { key, old, new: Some(new) })
     }
 
-    /// Puts an object in, unless a newer version of it is there; `anyway` after a new list, which is always right.
-    fn put(&self, mut object: K, anyway: bool) -> Option<Change<K>> {
+    /// Puts an object in, unless a newer version of it is there.
+    fn put(&self, mut object: K, source: Source) -> Option<Change<K>> {
         object.meta_mut().managed_fields = None;
         let key = Key::of(&object);
         let mut objects = self.write();
-        if let Some(old) = objects.get(&key)
-            && (is_same(old.meta(), object.meta()) || !anyway && is_older(object.meta(), old.meta()))
-        {
+        let is_past = match objects.get(&key) {
+            None => source == Source::Answer,
+            Some(old) if is_same(old.meta(), object.meta()) => true,
+            Some(old) => match source {
+                Source::List => false,
+                Source::Watch => is_older(object.meta(), old.meta()),
+                Source::Answer => old.meta().uid != object.meta().uid || is_older(object.meta(), old.meta()),
+            },
+        };
+        if is_past {
             return None;
         }
         let new = Arc::new(object);
         let old = objects.insert(key.clone(), Arc::clone(&new));
+        if source == Source::Answer {
+            // While nothing can remove it.
+            self.untold().entry(key.clone()).or_insert_with(|| old.clone());
+        }
         Some(Change { key, old, new: Some(new) })
     }
 }
@@ -226,12 +286,12 @@ pub async fn follow<K>(
             }
             Ok(watcher::Event::InitApply(object)) => {
                 listed.insert(Key::of(&object));
-                take(&cache, object, true, &malformed)
+                take(&cache, object, Source::List, &malformed)
             }
             Ok(watcher::Event::InitDone) => {
                 let here =
                     |key: &Key| namespace.as_deref().is_none_or(|namespace| &*key.namespace == namespace);
-                for key in cache.keys() {
+                for key in cache.names() {
                     if here(&key) && !listed.contains(&key) {
                         cache.remove(key).into_iter().for_each(&changed);
                     }
@@ -242,7 +302,7 @@ pub async fn follow<K>(
                 }
                 None
             }
-            Ok(watcher::Event::Apply(object)) => take(&cache, object, false, &malformed),
+            Ok(watcher::Event::Apply(object)) => take(&cache, object, Source::Watch, &malformed),
             Ok(watcher::Event::Delete(object)) => cache.remove(Key::of(&object)),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), %error, "the watch was interrupted, and is resumed");
@@ -256,18 +316,18 @@ pub async fn follow<K>(
 fn take<K: Resource>(
     cache: &Cache<K>,
     object: DeserializeGuard<K>,
-    anyway: bool,
+    source: Source,
     malformed: &impl Fn(Key, &InvalidObject),
 ) -> Option<Change<K>> {
     match object.0 {
-        Ok(object) => cache.hear(object, anyway),
+        Ok(object) => cache.hear(object, source),
         Err(invalid) => {
             let key = Key::new(
                 invalid.metadata.namespace.as_deref().unwrap_or_default(),
                 invalid.metadata.name.as_deref().unwrap_or_default(),
             );
             malformed(key.clone(), &invalid);
-            cache.remove(key)
+            cache.misunderstand(key, invalid.metadata.uid.unwrap_or_default())
         }
     }
 }
@@ -294,39 +354,93 @@ mod tests {
         cache.get(&Key::new("a", "x"))?.metadata.resource_version.clone()
     }
 
+    fn of_uid(uid: &str, version: &str) -> ConfigMap {
+        let mut object = object("a", "x", version);
+        object.metadata.uid = Some(uid.to_owned());
+        object
+    }
+
     #[test]
     fn a_version_never_goes_back_but_by_a_new_list() {
         let cache = Cache::new(0);
+        cache.hear(object("a", "x", "8"), Source::Watch);
         cache.observe(object("a", "x", "10"));
         cache.observe(object("a", "x", "9"));
         assert_eq!(version(&cache).as_deref(), Some("10"));
-        assert!(cache.put(object("a", "x", "10"), false).is_none(), "our own write comes back");
-        assert!(cache.put(object("a", "x", "100"), false).is_some(), "compared as numbers, not as texts");
-        assert!(cache.put(object("a", "x", "5"), true).is_some());
+        assert!(cache.put(object("a", "x", "10"), Source::Watch).is_none(), "our own write comes back");
+        assert!(cache.put(object("a", "x", "100"), Source::Watch).is_some(), "numbers, not texts");
+        assert!(cache.put(object("a", "x", "5"), Source::List).is_some());
         assert_eq!(version(&cache).as_deref(), Some("5"));
     }
 
     #[test]
     fn a_write_of_our_own_is_told_once_it_comes_back() {
         let cache = Cache::new(0);
-        assert!(cache.hear(object("a", "x", "1"), false).is_some());
+        let hear = |version| cache.hear(object("a", "x", version), Source::Watch);
+        assert!(hear("1").is_some());
         cache.observe(object("a", "x", "2"));
         cache.observe(object("a", "x", "3"));
-        assert!(cache.hear(object("a", "x", "2"), false).is_none(), "that is past already");
-        let change = cache.hear(object("a", "x", "3"), false).unwrap();
+        assert!(hear("2").is_none(), "that is past already");
+        let change = hear("3").unwrap();
         assert_eq!(change.old.unwrap().metadata.resource_version.as_deref(), Some("1"));
-        assert!(cache.hear(object("a", "x", "3"), false).is_none(), "once");
+        assert!(hear("3").is_none(), "once");
         cache.observe(object("a", "x", "4"));
-        let change = cache.hear(object("a", "x", "5"), false).unwrap();
+        let change = hear("5").unwrap();
         assert_eq!(change.old.unwrap().metadata.resource_version.as_deref(), Some("3"));
-        assert!(cache.hear(object("a", "x", "5"), false).is_none());
+        assert!(hear("5").is_none());
+    }
+
+    #[test]
+    fn an_answer_brings_nothing_back_that_went_meanwhile() {
+        let cache = Cache::new(0);
+        cache.observe(of_uid("one", "2"));
+        assert!(cache.is_empty(), "nobody has told of it");
+        cache.hear(of_uid("one", "2"), Source::Watch);
+        cache.remove(Key::new("a", "x"));
+        cache.observe(of_uid("one", "3"));
+        assert!(cache.is_empty(), "it is gone");
+        cache.hear(of_uid("two", "4"), Source::Watch);
+        cache.observe(of_uid("one", "5"));
+        assert_eq!(version(&cache).as_deref(), Some("4"), "that is another one");
+        let change = cache.remove(Key::new("a", "x")).unwrap();
+        assert_eq!(change.old.unwrap().metadata.uid.as_deref(), Some("two"));
+    }
+
+    fn misread(uid: &str, version: &str) -> DeserializeGuard<ConfigMap> {
+        let metadata = of_uid(uid, version).metadata;
+        DeserializeGuard(Err(InvalidObject { error: "no".to_owned(), metadata }))
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_not_gone() {
+        let cache = Cache::new(0);
+        let key = || Key::new("a", "x");
+        let told = std::cell::Cell::new(0);
+        let take =
+            |object| take(&cache, object, Source::Watch, &|_, _: &InvalidObject| told.set(told.get() + 1));
+        take(DeserializeGuard(Ok(of_uid("one", "1"))));
+        assert!(take(misread("one", "2")).is_none(), "nobody needs to know");
+        assert_eq!((version(&cache).as_deref(), told.get()), (Some("1"), 1), "as it was last understood");
+        assert!(take(DeserializeGuard(Ok(of_uid("one", "3")))).is_some());
+        assert!(cache.misread().is_empty());
+        // Another object has its name, and that was never understood.
+        let change = take(misread("two", "4")).unwrap();
+        assert!(change.old.is_some() && change.new.is_none());
+        assert!(cache.is_empty() && cache.uids().contains("two"));
+        assert_eq!(cache.names().into_iter().collect::<Vec<_>>(), [key()]);
+        let change = cache.remove(key()).unwrap();
+        assert!(
+            change.old.is_none() && change.new.is_none(),
+            "it is told, so that nobody counts it any more"
+        );
+        assert!(cache.uids().is_empty() && cache.remove(key()).is_none());
     }
 
     #[test]
     fn namespaces_keep_apart() {
         let cache = Cache::new(0);
         for (namespace, name) in [("a", "x"), ("a-b", "x"), ("b", "x"), ("a", "y"), ("", "z")] {
-            cache.observe(object(namespace, name, "1"));
+            cache.hear(object(namespace, name, "1"), Source::Watch);
         }
         let names: Vec<_> =
             cache.in_namespace("a").iter().map(|object| Key::of(&**object).to_string()).collect();

@@ -2,6 +2,8 @@
 
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use tagwarden_api::condition::READY;
+pub use tagwarden_core::text::bounded;
 
 /// Longer messages are cut; the API allows 32768 characters, and statuses are to stay small.
 const MESSAGE_CHARS_MAX: usize = 1024;
@@ -83,6 +85,19 @@ pub fn merge(
     merged.collect()
 }
 
+/// What is said where events are refused, after what else there is to say.
+pub const NO_EVENTS: &str = "; events cannot be written: let the service account of Tagwarden create and patch events of \
+                             events.k8s.io, as the rules of the Helm chart do";
+
+/// Says in Ready that events are refused. `refused` is `None` while that is not known: then it is as it was.
+pub fn note_events(findings: &mut [Finding], before: &[Condition], refused: Option<bool>) {
+    let said = || find(before, READY).is_some_and(|ready| ready.message.ends_with(NO_EVENTS));
+    if refused.unwrap_or_else(said) {
+        let ready = findings.iter_mut().filter(|finding| finding.condition == READY);
+        ready.for_each(|ready| ready.message.push_str(NO_EVENTS));
+    }
+}
+
 /// Whether a condition is there and True.
 pub fn is_true(conditions: &[Condition], condition: &str) -> bool {
     find(conditions, condition).is_some_and(|condition| condition.status == "True")
@@ -98,14 +113,6 @@ pub fn find<'a>(conditions: &'a [Condition], condition: &str) -> Option<&'a Cond
 pub fn seconds(time: Timestamp) -> Time {
     let whole = jiff::TimestampRound::new().smallest(Unit::Second).mode(jiff::RoundMode::Floor);
     Time(time.round(whole).unwrap_or(time))
-}
-
-/// At most so many characters, the last one an ellipsis where something was cut.
-pub fn bounded(text: &str, chars_max: usize) -> String {
-    match text.char_indices().nth(chars_max) {
-        None => text.to_owned(),
-        Some(_) => text.chars().take(chars_max.saturating_sub(1)).chain(['…']).collect(),
-    }
 }
 
 #[cfg(test)]
@@ -130,6 +137,22 @@ mod tests {
         assert_eq!(second[0].observed_generation, Some(2));
         let third = merge(&second, vec![ready(Answer::False, "b")], 2, at(30));
         assert_eq!(third[0].last_transition_time, Time(at(30)));
+    }
+
+    #[test]
+    fn events_that_are_refused_are_told_until_it_is_known_that_they_are_not() {
+        let told = |before: &[Condition], refused| {
+            let mut findings = vec![ready(Answer::True, "a")];
+            note_events(&mut findings, before, refused);
+            merge(before, findings, 1, at(1))
+        };
+        let silent = told(&[], None);
+        assert_eq!(silent[0].message, "a");
+        let refused = told(&silent, Some(true));
+        assert!(refused[0].message.starts_with("a; events cannot"));
+        assert_eq!(told(&refused, Some(true)), refused);
+        assert_eq!(told(&refused, None), refused, "after a restart");
+        assert_eq!(told(&refused, Some(false)), silent);
     }
 
     #[test]

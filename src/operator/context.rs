@@ -50,6 +50,11 @@ pub struct Settings {
     pub identity: String,
     /// Whether `externalId.mode: SecretRef` is allowed: only where all who may create accounts trust each other.
     pub allow_external_id_secret_ref: bool,
+    /// Whether `externalId.mode: None` is allowed: whoever may create accounts could look into every one whose role
+    /// trusts us and asks for no id.
+    pub allow_no_external_id: bool,
+    /// Whether `auth.mode: Ambient` is allowed: whoever may create accounts could look into our own.
+    pub allow_ambient_account: bool,
     /// The principal that trust policies name: the ARN of the role that Tagwarden runs with. Found out from AWS
     /// when absent.
     pub principal_arn: Option<String>,
@@ -70,6 +75,8 @@ impl Settings {
             scope,
             identity: identity.into(),
             allow_external_id_secret_ref: false,
+            allow_no_external_id: false,
+            allow_ambient_account: false,
             principal_arn: None,
             silence: Duration::from_mins(1),
             concurrent_accounts: 16,

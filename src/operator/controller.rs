@@ -15,7 +15,7 @@ use crate::backoff;
 use crate::cache::Cache;
 use crate::failure::{Class, Classified, Next};
 use crate::key::Key;
-use crate::lease::Fence;
+use crate::lease::{Fence, Term};
 use crate::metrics::{ControllerMetrics, ReconcileResult};
 use crate::queue::{Outcome, Queue, Turn};
 use crate::write::Object;
@@ -41,6 +41,9 @@ pub trait Reconciler: Send + Sync + 'static {
 
     /// The object is gone. Nothing that is done here may take long.
     fn forget(&self, key: &Key);
+
+    /// This replica leads from now on, and knows all objects. Nothing that is done here may take long.
+    fn leading(&self, _term: &Term) {}
 }
 
 /// A reconciler with its queue.
@@ -87,6 +90,7 @@ impl<R: Reconciler> Controller<R> {
                 () = stop.cancelled() => return,
                 term = async { self.cache.complete().await; fence.leading().await } => term,
             };
+            self.reconciler.leading(&term);
             // What others did while this one waited is not known.
             for key in self.cache.keys() {
                 self.queue.add(&key);
@@ -101,14 +105,16 @@ impl<R: Reconciler> Controller<R> {
                     return;
                 }
                 () = term.over().cancelled() => self.break_off(running).await,
-                () = self.work(&mut running) => {}
+                () = self.work(&fence, &mut running) => {}
             }
         }
     }
 
-    async fn work(&self, running: &mut Running) {
+    async fn work(&self, fence: &Fence, running: &mut Running) {
         loop {
-            let full = running.tasks.len() >= self.concurrency;
+            // A lease that is renewed late leaves a gap in a term, in which nothing is begun.
+            let led = fence.check().is_ok();
+            let full = !led || running.tasks.len() >= self.concurrency;
             let wait = match self.turn(full) {
                 Turn::Take(key, waited) => {
                     self.start(running, key, waited);
@@ -120,6 +126,7 @@ impl<R: Reconciler> Controller<R> {
                 Some(ended) = running.tasks.join_next_with_id(), if !running.tasks.is_empty() => {
                     self.end(running, ended);
                 }
+                _ = fence.leading(), if !led => {}
                 () = self.queue.changed(), if !full => {}
                 () = sleep_until(wait), if !full => {}
             }
@@ -176,23 +183,32 @@ impl<R: Reconciler> Controller<R> {
             }
             Ok((_, Ended::Failed(Class::Invalid))) => (ReconcileResult::Terminal, Outcome::Done(None)),
             Ok((_, Ended::Failed(Class::Transient))) => (ReconcileResult::Error, self.later(&key, now)),
+            Ok((_, Ended::Failed(Class::Contended))) => {
+                let first = self.queue.failures(&key) == 0;
+                let outcome =
+                    if first { Outcome::Failed(now + backoff::FLOOR) } else { self.later(&key, now) };
+                (ReconcileResult::Error, outcome)
+            }
+            Ok((_, Ended::Failed(Class::NotLeading))) => return self.put_back(&key),
+            // Another object of that name may have come meanwhile: what was added since is not dropped.
             Ok((_, Ended::Gone)) => {
                 self.reconciler.forget(&key);
-                self.queue.forget(&key);
                 (ReconcileResult::Success, Outcome::Done(None))
             }
             Err(error) if error.is_panic() => {
                 tracing::error!(controller = R::CONTROLLER, %key, "a reconcile panicked; the object is tried again");
                 (ReconcileResult::Panic, self.later(&key, now))
             }
-            Err(_) => {
-                self.metrics.broken_off();
-                self.queue.finish(&key, Outcome::BrokenOff);
-                return;
-            }
+            Err(_) => return self.put_back(&key),
         };
         self.metrics.ended(result, now.saturating_duration_since(since));
         self.queue.finish(&key, outcome);
+    }
+
+    /// Due again as soon as this replica leads.
+    fn put_back(&self, key: &Key) {
+        self.metrics.broken_off();
+        self.queue.finish(key, Outcome::BrokenOff);
     }
 
     fn later(&self, key: &Key, now: Instant) -> Outcome {
@@ -224,7 +240,9 @@ fn told(error: &(impl Classified + ?Sized)) {
     match error.class() {
         Class::Transient => tracing::warn!(error = text, "failed, and is tried again"),
         Class::Invalid => tracing::info!(error = text, "cannot be acted upon before something changes"),
+        Class::Contended => tracing::debug!(error = text, "tried again at once"),
         Class::Moot => tracing::debug!(error = text, "nothing is left to do"),
+        Class::NotLeading => tracing::debug!(error = text, "left until this replica leads again"),
     }
 }
 
@@ -232,5 +250,117 @@ async fn sleep_until(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::failure::ObjectError;
+    use crate::lease::NotLeading;
+    use crate::metrics::Metrics;
+
+    type Step = Box<dyn Fn() -> Result<Next, ObjectError> + Send + Sync>;
+
+    /// Does what the test says, and counts.
+    struct Told {
+        step: Step,
+        gone: Box<dyn Fn() + Send + Sync>,
+        reconciled: watch::Sender<usize>,
+    }
+
+    impl Reconciler for Told {
+        type Object = ConfigMap;
+        type Error = ObjectError;
+
+        const CONTROLLER: &'static str = "test";
+
+        async fn reconcile(&self, _: Arc<ConfigMap>) -> Result<Next, ObjectError> {
+            let result = (self.step)();
+            self.reconciled.send_modify(|count| *count += 1);
+            result
+        }
+
+        fn forget(&self, _: &Key) {
+            (self.gone)();
+        }
+    }
+
+    fn key() -> Key {
+        Key::new("a", "x")
+    }
+
+    fn object() -> ConfigMap {
+        let metadata = serde_json::json!({"name": "x", "namespace": "a", "uid": "u", "resourceVersion": "1"});
+        serde_json::from_value(serde_json::json!({"metadata": metadata})).unwrap()
+    }
+
+    /// Runs a controller until it has reconciled so often.
+    async fn until(
+        count: usize,
+        fence: &Fence,
+        cache: Cache<ConfigMap>,
+        queue: Arc<Queue>,
+        step: Step,
+        gone: Box<dyn Fn() + Send + Sync>,
+    ) {
+        let (reconciled, mut counted) = watch::channel(0);
+        let metrics = Metrics::new().unwrap().controller("test", 1);
+        let controller = Controller::new(Told { step, gone, reconciled }, cache, queue, metrics, 1);
+        let stop = CancellationToken::new();
+        let running = tokio::spawn(controller.run(fence.clone(), stop.clone()));
+        let all = counted.wait_for(|counted| *counted >= count);
+        tokio::time::timeout(Duration::from_mins(1), all).await.expect("it is reconciled").unwrap();
+        stop.cancel();
+        running.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_object_that_comes_while_another_of_its_name_goes_is_reconciled() {
+        let (cache, queue) = (Cache::new(0), Arc::new(Queue::default()));
+        queue.add(&key());
+        let (coming, due) = (cache.clone(), Arc::clone(&queue));
+        let gone = Box::new(move || {
+            coming.bring(object());
+            due.add(&key());
+        });
+        until(1, &Fence::open(), cache, queue, Box::new(|| Ok(Next::OnChange)), gone).await;
+    }
+
+    #[tokio::test]
+    async fn who_lost_the_lead_for_a_moment_takes_up_what_was_left() {
+        let far = || Instant::now() + Duration::from_mins(10);
+        let (cache, queue, fence) = (Cache::new(0), Arc::new(Queue::default()), Fence::closed());
+        cache.bring(object());
+        fence.lead(far());
+        let (lapsing, times) = (fence.clone(), Arc::new(AtomicUsize::new(0)));
+        let seen = Arc::clone(&times);
+        let step = Box::new(move || {
+            if seen.fetch_add(1, Ordering::SeqCst) > 0 {
+                return Ok(Next::OnChange);
+            }
+            // The lease is renewed late: the term goes on, with a gap.
+            lapsing.lead(Instant::now());
+            Err(NotLeading.into())
+        });
+        let (renewing, failures) = (fence.clone(), Arc::clone(&queue));
+        let renewed = tokio::spawn(async move {
+            while times.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(times.load(Ordering::SeqCst), 1, "nothing is begun in the gap");
+            assert_eq!(failures.failures(&key()), 0, "and it is nobody's fault");
+            renewing.lead(far());
+        });
+        until(2, &fence, cache, queue, step, Box::new(|| {})).await;
+        renewed.await.unwrap();
     }
 }

@@ -1,13 +1,15 @@
 //! Events: what happened to an object, for people. Repetitions are counted on one event. Telling is best effort: an
 //! event that cannot be written never fails the work.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
-use crate::conditions::bounded;
+use crate::conditions::{NO_EVENTS, bounded};
 use crate::lease::Fence;
 
 /// The API allows 1 KiB; characters may take several bytes.
@@ -24,6 +26,8 @@ pub const REPORTER: &str = "tagwarden";
 pub struct Events {
     recorder: Recorder,
     fence: Fence,
+    /// Whether that was refused last, by namespace.
+    refused: Arc<Mutex<BTreeMap<String, bool>>>,
 }
 
 impl std::fmt::Debug for Events {
@@ -36,7 +40,7 @@ impl Events {
     /// Writes events as this instance, while it leads.
     pub fn new(client: Client, instance: &str, fence: Fence) -> Self {
         let reporter = Reporter { controller: REPORTER.to_owned(), instance: Some(bounded(instance, 128)) };
-        Self { recorder: Recorder::new(client, reporter), fence }
+        Self { recorder: Recorder::new(client, reporter), fence, refused: Arc::default() }
     }
 
     /// Something happened as it should. `action` is what was being done, both words in `PascalCase`.
@@ -53,6 +57,20 @@ impl Events {
         K: Resource<DynamicType = ()> + Sync,
     {
         self.publish(EventType::Warning, object.object_ref(&()), reason, action, note).await;
+    }
+
+    /// Whether events in this namespace are refused; `None` while none was written by this process.
+    pub fn are_refused(&self, namespace: &str) -> Option<bool> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).copied()
+    }
+
+    fn note(&self, namespace: Option<&str>, refused: bool) {
+        let namespace = namespace.unwrap_or_default().to_owned();
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.insert(namespace.clone(), refused);
+        if refused && before != Some(true) {
+            tracing::warn!(namespace, "events are refused{NO_EVENTS}");
+        }
     }
 
     /// The same for an object of which only a reference is known.
@@ -81,19 +99,24 @@ impl Events {
             secondary: None,
         };
         match tokio::time::timeout(WITHIN, self.recorder.publish(&event, &object)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => self.note(object.namespace.as_deref(), false),
+            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+                tracing::debug!(error = status.message, reason, "an event was refused");
+                self.note(object.namespace.as_deref(), true);
+            }
             Ok(Err(error)) => tracing::debug!(%error, reason, "an event could not be written"),
             Err(_) => tracing::debug!(reason, "an event could not be written in time"),
         }
     }
 }
 
+/// At most so many bytes, cut as [`bounded`] does.
 fn within_bytes(text: &str, bytes_max: usize) -> String {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    if text.len() <= bytes_max {
+        return text.to_owned();
     }
-    text[..end].to_owned()
+    let end = text.floor_char_boundary(bytes_max.saturating_sub('…'.len_utf8()));
+    bounded(text, text[..end].chars().count() + 1)
 }
 
 #[cfg(test)]
@@ -102,8 +125,9 @@ mod tests {
 
     #[test]
     fn a_note_is_cut_between_characters() {
-        assert_eq!(within_bytes("aé", 2), "a");
-        assert_eq!(within_bytes("aé", 3), "aé");
+        assert_eq!(within_bytes("aéé", 4), "a…");
+        assert_eq!(within_bytes("aéé", 5), "aéé");
+        assert_eq!(within_bytes("one two three", 12), "one two…");
         assert_eq!(within_bytes("", 3), "");
     }
 }

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use crate::FIELD_MANAGER;
 use crate::metrics::Metrics;
 
+/// Looks at a lease in one attempt to renew it: somebody may have written to it in between without taking it.
+const LOOKS: u32 = 3;
+
 /// Longer durations in somebody else's lease are not believed.
 const DURATION_MAX: Duration = Duration::from_mins(10);
 
@@ -109,7 +112,7 @@ impl Fence {
     }
 
     /// Leads until then, by a lease that was taken or renewed.
-    fn lead(&self, until: Instant) {
+    pub(crate) fn lead(&self, until: Instant) {
         self.term.send_modify(|term| match term {
             Some(term) if !term.over.is_cancelled() => term.until = Some(until),
             _ => *term = Some(Term { until: Some(until), over: CancellationToken::new() }),
@@ -251,13 +254,25 @@ impl Elector {
         self.metrics.leading(&self.name, false);
     }
 
-    /// Looks at the lease and does what is to be done. Whether this replica holds it now.
+    /// Looks at the lease and does what is to be done. Whether this replica holds it now; an error leaves that open.
     async fn attempt(&self, seen: &mut Option<Seen>, now: Instant) -> Result<bool, kube::Error> {
+        let mut looks = 1;
+        loop {
+            match self.step(seen, now).await {
+                // It was written to since it was read, which does not mean that it was taken.
+                Err(error) if looks < LOOKS && is_conflict(&error) => looks += 1,
+                result => return result,
+            }
+        }
+    }
+
+    async fn step(&self, seen: &mut Option<Seen>, now: Instant) -> Result<bool, kube::Error> {
         let lease = self.leases.get_opt(&self.name).await?;
         let spec = lease.as_ref().map(|lease| lease.spec.clone().unwrap_or_default());
         *seen = spec.as_ref().map(|spec| look(seen.take(), spec, now));
         let silent = seen.as_ref().map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen.since));
-        let written = match (decide(spec.as_ref(), &self.identity, silent, self.timing.duration), lease) {
+        let step = decide(spec.as_ref(), &self.identity, silent, self.timing.duration);
+        let written = match (step, lease) {
             (Step::Wait, _) => return Ok(false),
             (Step::Create, _) | (_, None) => {
                 let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
@@ -272,7 +287,8 @@ impl Elector {
         };
         match written {
             Ok(_) => Ok(true),
-            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_already_exists() => Ok(false),
+            // Of several who wanted to take it, another one was quicker.
+            Err(error) if step != Step::Renew && is_conflict(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -314,6 +330,10 @@ impl Elector {
             Err(_) => tracing::warn!(lease = %self.name, "the lease could not be released in time"),
         }
     }
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.is_conflict() || status.is_already_exists())
 }
 
 fn parameters() -> PostParams {
@@ -391,6 +411,39 @@ mod tests {
         fence.lead(Instant::now());
         assert_eq!(fence.check(), Err(NotLeading), "a renewal that is too old opens nothing");
         assert_eq!(Fence::open().check(), Ok(()));
+    }
+
+    fn stored(holder: &str) -> (u16, serde_json::Value) {
+        let spec =
+            serde_json::json!({"holderIdentity": holder, "leaseDurationSeconds": 15, "leaseTransitions": 0});
+        let metadata = serde_json::json!({"name": "tagwarden", "namespace": "a", "resourceVersion": "1"});
+        (
+            200,
+            serde_json::json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": metadata, "spec": spec}),
+        )
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_not_the_loss_of_a_lease() {
+        let conflict = || crate::scripted::refused(409, "Conflict", "the object has been modified");
+        let table = [
+            (vec![stored("me"), conflict(), stored("me"), stored("me")], Some(true)),
+            (vec![stored("me"), conflict(), stored("other")], Some(false)),
+            // Somebody writes to it all the time: tried again until the renew deadline.
+            (vec![stored("me"), conflict(), stored("me"), conflict(), stored("me"), conflict()], None),
+            (vec![stored(""), conflict()], Some(false)),
+        ];
+        for (answers, holds) in table {
+            let said = format!("{answers:?}");
+            let asked = answers.len();
+            let (client, seen) = crate::scripted::client(answers);
+            let metrics = Metrics::new().unwrap();
+            let elector =
+                Elector::new(client, "a", "tagwarden", "me", Timing::default(), Fence::closed(), metrics);
+            let found = elector.attempt(&mut None, Instant::now()).await;
+            assert_eq!(found.as_ref().ok().copied(), holds, "{said}: {found:?}");
+            assert_eq!(seen.lock().unwrap().len(), asked, "{said}");
+        }
     }
 
     proptest! {

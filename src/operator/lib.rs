@@ -23,6 +23,9 @@ pub mod metrics;
 pub mod policy;
 pub mod queue;
 pub mod report;
+#[cfg(test)]
+#[path = "scripted_tests.rs"]
+mod scripted;
 mod watches;
 pub mod write;
 

@@ -76,16 +76,6 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// Drops everything that is known of an object that is not there any more.
-    pub fn forget(&self, key: &Key) {
-        let mut state = self.lock();
-        if let Some(entry) = state.entries.remove(key)
-            && let Some(due) = entry.due
-        {
-            state.timers.remove(&(due, key.clone()));
-        }
-    }
-
     /// Failures in a row of this object.
     pub fn failures(&self, key: &Key) -> u32 {
         self.lock().entries.get(key).map_or(0, |entry| entry.failures)
@@ -148,7 +138,6 @@ impl State {
     }
 
     fn finish(&mut self, key: &Key, outcome: Outcome) {
-        // Forgotten meanwhile: nothing is left to be done.
         let Some(entry) = self.entries.get_mut(key) else { return };
         let Some(since) = entry.running.take() else { return };
         let again = match outcome {
@@ -221,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_counted_until_a_success_and_forgotten_with_the_object() {
+    fn failures_are_counted_until_a_success() {
         let queue = Queue::default();
         let now = Instant::now();
         queue.add_at(&key("a"), now);
@@ -233,21 +222,17 @@ mod tests {
         queue.turn(now);
         queue.finish(&key("a"), Outcome::Done(Some(now)));
         assert_eq!(queue.failures(&key("a")), 0);
-        queue.turn(now);
-        queue.finish(&key("a"), Outcome::Failed(now));
-        queue.forget(&key("a"));
-        assert_eq!(queue.failures(&key("a")), 0);
-        assert_eq!(queue.turn(now), Turn::Wait(None));
     }
 
     #[test]
-    fn forgetting_an_object_that_is_being_worked_on_leaves_nothing_behind() {
+    fn an_object_that_is_done_with_leaves_nothing_behind() {
         let queue = Queue::default();
         let now = Instant::now();
         queue.add_at(&key("a"), now);
         queue.turn(now);
-        queue.forget(&key("a"));
         queue.finish(&key("a"), Outcome::Failed(now));
+        queue.turn(now);
+        queue.finish(&key("a"), Outcome::Done(None));
         assert_eq!(queue.turn(now), Turn::Wait(None));
         assert!(queue.lock().entries.is_empty());
     }
@@ -257,7 +242,6 @@ mod tests {
         Add(u8, u8),
         Turn,
         Finish(u8, u8),
-        Forget(u8),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -265,7 +249,6 @@ mod tests {
             (0_u8..4, 0_u8..4).prop_map(|(key, at)| Step::Add(key, at)),
             Just(Step::Turn),
             (0_u8..4, 0_u8..3).prop_map(|(key, how)| Step::Finish(key, how)),
-            (0_u8..4).prop_map(Step::Forget),
         ]
     }
 
@@ -295,14 +278,6 @@ mod tests {
                             _ => Outcome::BrokenOff,
                         };
                         state.finish(&key(&name.to_string()), outcome);
-                    }
-                    Step::Forget(name) => {
-                        let key = key(&name.to_string());
-                        if let Some(entry) = state.entries.remove(&key)
-                            && let Some(due) = entry.due
-                        {
-                            state.timers.remove(&(due, key));
-                        }
                     }
                 }
                 for (due, key) in &state.timers {

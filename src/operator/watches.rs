@@ -10,6 +10,7 @@ use tagwarden_api::condition::{READY, reason};
 use tagwarden_api::policy::TaggingPolicy;
 use tokio::task::JoinSet;
 
+use crate::account::is_let_in;
 use crate::cache::{Cache, Change, follow};
 use crate::conditions::find;
 use crate::context::{Frame, Scope};
@@ -100,8 +101,8 @@ fn report_malformed<K: Object>(
 fn account_changed(frame: &Frame, queues: &Queues, change: &Change<ClientAccount>) {
     if change.is_declared() {
         queues.accounts.add(&change.key);
-        add_namesakes(frame, queues, change);
     }
+    add_namesakes(frame, queues, change);
     let ready = |account: &Option<Arc<ClientAccount>>| {
         let status = account.as_ref().and_then(|account| account.status.as_ref());
         status.and_then(|status| find(&status.conditions, READY)).map(|ready| ready.status.clone())
@@ -111,15 +112,15 @@ fn account_changed(frame: &Frame, queues: &Queues, change: &Change<ClientAccount
     }
 }
 
-/// Of several objects that name one account, only the oldest has it; when one comes or goes the others may change.
+/// Of several objects that name one account, only one has it; when one comes, goes, is let in or shut out, that may be
+/// another one than before.
 fn add_namesakes(frame: &Frame, queues: &Queues, change: &Change<ClientAccount>) {
-    let came_or_went = change.old.is_none() || change.new.is_none();
+    let standing = |account: &Option<Arc<ClientAccount>>| account.as_ref().map(|account| is_let_in(account));
     let id = change.new.as_ref().or(change.old.as_ref()).map(|account| &account.spec.account_id);
-    if let (true, Some(id)) = (came_or_went, id) {
+    if let (true, Some(id)) = (standing(&change.old) != standing(&change.new), id) {
         for account in frame.accounts.all() {
-            let key = Key::of(&*account);
-            if account.spec.account_id == *id && key != change.key {
-                queues.accounts.add(&key);
+            if account.spec.account_id == *id {
+                queues.accounts.add(&Key::of(&*account));
             }
         }
     }

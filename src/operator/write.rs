@@ -1,15 +1,15 @@
 //! Writing to the API server: statuses, and objects that belong to ours. Nothing is written that is there already,
 //! and nothing is written by a replica that does not lead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::core::NamespaceResourceScope;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -107,8 +107,22 @@ impl Writer {
                 cache.observe(written);
                 Ok(true)
             }
-            Err(error) if is_gone(&error) => Err(ObjectError::Gone { what }),
+            Err(error) if is_doubtful(&error) => Err(self.doubt(object, what, error).await),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Why a write was refused that was meant for this very object: it is gone, or somebody else wrote meanwhile.
+    /// Which of the two, servers put into words of their own, so it is looked up.
+    async fn doubt<K: Object>(&self, object: &K, what: String, error: ObjectError) -> ObjectError {
+        let api: Api<K> = self.api(&Key::of(object).namespace);
+        match within("read", &what, api.get_opt(&object.name_any())).await {
+            Ok(Some(there)) if there.uid() == object.uid() => match error {
+                error if is_conflict(&error) => ObjectError::Contended { what },
+                error => error,
+            },
+            Ok(_) => ObjectError::Gone { what },
+            Err(unread) => unread,
         }
     }
 
@@ -149,6 +163,14 @@ impl Writer {
         let what = format!("ConfigMap {}/{name}", Key::of(owner).namespace);
         let there = within("read", &what, api.get_opt(name)).await?;
         Ok(there.filter(|there| belongs(&there.metadata, owner)).map(|there| there.data.unwrap_or_default()))
+    }
+
+    /// The uids of all objects of a kind in a namespace, of those that cannot be understood as well.
+    pub(crate) async fn uids<K: Object>(&self, namespace: &str) -> Result<BTreeSet<String>, ObjectError> {
+        let api: Api<DeserializeGuard<K>> = Api::namespaced(self.client.clone(), namespace);
+        let what = format!("the {} of {namespace}", K::plural(&()));
+        let all = within("list", &what, api.list(&ListParams::default())).await?;
+        Ok(all.items.iter().filter_map(ResourceExt::uid).collect())
     }
 
     /// The bytes of a Secret's entry; `None`: there is no such Secret, or it has no such entry.
@@ -246,13 +268,15 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Gone, or replaced by another object of the same name.
-fn is_gone(error: &ObjectError) -> bool {
-    let ObjectError::Api { source, .. } = error else { return false };
-    let kube::Error::Api(status) = &**source else { return false };
-    status.is_not_found()
-        || status.is_conflict()
-        || status.is_invalid() && status.message.contains("metadata.uid")
+/// Whether the object may be gone, or replaced by another one of the same name.
+fn is_doubtful(error: &ObjectError) -> bool {
+    let about_uid =
+        |status: &kube::core::Status| status.is_invalid() && status.message.contains("metadata.uid");
+    error.status().is_some_and(|status| status.is_not_found() || about_uid(status)) || is_conflict(error)
+}
+
+fn is_conflict(error: &ObjectError) -> bool {
+    error.status().is_some_and(kube::core::Status::is_conflict)
 }
 
 fn json_of<T: Serialize>(value: &T, what: &str) -> Result<Value, ObjectError> {
@@ -331,6 +355,49 @@ mod tests {
         });
         prop::collection::btree_map("[a-d]", value, 0..4)
             .prop_map(|map| Value::Object(map.into_iter().collect()))
+    }
+
+    fn stored(uid: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "a", "uid": uid}})
+    }
+
+    #[tokio::test]
+    async fn a_conflict_is_not_the_end_of_an_object() {
+        use crate::failure::{Class, Classified};
+        use crate::scripted::{client, refused};
+        let conflict = || refused(409, "Conflict", "the object has been modified");
+        let invalid = || refused(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+        let absent = || refused(404, "NotFound", "not found");
+        let table = [
+            (conflict(), (200, stored("old")), Class::Contended),
+            (conflict(), (200, stored("new")), Class::Moot),
+            (conflict(), absent(), Class::Moot),
+            (conflict(), refused(500, "InternalError", "no"), Class::Transient),
+            (invalid(), (200, stored("new")), Class::Moot),
+            (absent(), absent(), Class::Moot),
+            // The resource itself is gone, say; the object is not.
+            (absent(), (200, stored("old")), Class::Transient),
+        ];
+        for (answer, look, class) in table {
+            let said = format!("{answer:?}, {look:?}");
+            let (client, asked) = client([answer, look]);
+            let writer = Writer::new(client, Fence::open());
+            let object: ConfigMap = serde_json::from_value(stored("old")).unwrap();
+            let error = writer.status(&Cache::new(0), &object, None, &json!({"a": 1})).await.unwrap_err();
+            assert_eq!(error.class(), class, "{said}: {error}");
+            assert_eq!(asked.lock().unwrap().len(), 2, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_lead_writes_nothing_and_is_not_done() {
+        use crate::failure::{Class, Classified};
+        let (client, asked) = crate::scripted::client([]);
+        let object: ConfigMap = serde_json::from_value(stored("old")).unwrap();
+        let writer = Writer::new(client, Fence::closed());
+        let error = writer.status(&Cache::new(0), &object, None, &json!({"a": 1})).await.unwrap_err();
+        assert_eq!(error.class(), Class::NotLeading);
+        assert!(asked.lock().unwrap().is_empty());
     }
 
     proptest! {

@@ -155,6 +155,14 @@ settings! {
         /// Let a `ClientAccount` take its external id from a Secret of its namespace. Whoever may write those could
         /// then choose the id of somebody else, so it is off.
         allow_external_id_secret_ref: bool = Default::Text("false");
+        /// Let a `ClientAccount` have no external id (`mode: None`). Whoever may create one could then look into every
+        /// account whose role trusts Tagwarden without asking for an id. Where nobody says, it is allowed only as long as
+        /// the objects are of one user alone: embedded in a file, and without `--api-listen`.
+        allow_no_external_id: Option<bool> = Default::Nothing;
+        /// Let a `ClientAccount` be looked at with the credentials that Tagwarden runs with (`mode: Ambient`). Whoever may
+        /// create one could then look into the account of Tagwarden itself. Where nobody says, it is allowed as
+        /// `--allow-no-external-id` is.
+        allow_ambient_account: Option<bool> = Default::Nothing;
         /// The role or user that trust policies name as the one who may look at accounts. Found out from AWS unless given;
         /// a role with a path has to be given.
         principal_arn: Option<Arn>, "ARN" = Default::Nothing;
@@ -175,11 +183,59 @@ settings! {
     }
 }
 
+impl Settings {
+    /// Whether nobody declares objects but the user who started the program.
+    fn is_private(&self) -> bool {
+        self.control_plane == ControlPlane::Embedded
+            && self.api_listen.is_none()
+            && !self.store.expose().starts_with("postgres")
+    }
+
+    /// Whether accounts without an external id are looked at.
+    pub fn allows_no_external_id(&self) -> bool {
+        self.allow_no_external_id.unwrap_or_else(|| self.is_private())
+    }
+
+    /// Whether accounts are looked at with our own credentials.
+    pub fn allows_ambient_account(&self) -> bool {
+        self.allow_ambient_account.unwrap_or_else(|| self.is_private())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
+    use super::super::resolve::{Given, Source, resolve};
     use super::*;
+
+    #[test]
+    fn tenants_who_share_an_installation_are_kept_apart_unless_somebody_says_otherwise() {
+        let table: [(&[(&'static str, &str)], bool); 6] = [
+            (&[], true),
+            (&[("control_plane", "kubernetes")], false),
+            (&[("api_listen", "127.0.0.1:0"), ("api_tokens", "tokens")], false),
+            (&[("store", "postgres://host/database")], false),
+            (&[("allow_no_external_id", "false"), ("allow_ambient_account", "false")], false),
+            (
+                &[
+                    ("control_plane", "kubernetes"),
+                    ("allow_no_external_id", "true"),
+                    ("allow_ambient_account", "true"),
+                ],
+                true,
+            ),
+        ];
+        let around = Surroundings { in_pod: false, pod_namespace: None, terminal: false };
+        for (given, allowed) in table {
+            let given: Given =
+                given.iter().map(|(field, text)| (*field, ((*text).to_owned(), Source::Flag))).collect();
+            let said = format!("{given:?}");
+            let settings = resolve(given, None, &around).unwrap().settings;
+            assert_eq!(settings.allows_no_external_id(), allowed, "{said}");
+            assert_eq!(settings.allows_ambient_account(), allowed, "{said}");
+        }
+    }
 
     #[test]
     fn every_setting_has_names_and_says_what_it_is_for() {

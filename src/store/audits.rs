@@ -7,7 +7,8 @@ use sqlx::Row;
 use sqlx::any::AnyRow;
 use tagwarden_app::audit::outcome::{AccountOutcome, RunOutcome};
 use tagwarden_app::audit::ports::{
-    Claim, Ending, Held, NewRun, Pending, PlannedAccount, RecordedResults, RunKey, RunRecord, Runs, RunsError,
+    Claim, Ending, Held, NewRun, Pending, PlannedAccount, RecordedResults, RunKey, RunRecord, Runs,
+    RunsError, Unfinished,
 };
 use tagwarden_app::ports::FindingSink;
 use tagwarden_core::account::AccountId;
@@ -68,14 +69,19 @@ const RECENT: &str = concat!(
     "SELECT r.run_id, r.triggered_by, r.slot, r.slot_at, r.state, r.policy_name, r.policy_revision, r.started_at, \
      r.finished_at, r.reason, r.cause, r.holder, r.reported, r.complete, \
      (SELECT COUNT(*) FROM tagwarden_run_accounts a WHERE a.tenant = r.tenant AND a.run_id = r.run_id), \
-     (SELECT COUNT(*) FROM tagwarden_run_accounts a WHERE a.tenant = r.tenant AND a.run_id = r.run_id AND a.done = 1), ",
+     (SELECT COUNT(*) FROM tagwarden_run_accounts a WHERE a.tenant = r.tenant AND a.run_id = r.run_id AND a.done = 1), \
+     r.scope_digest, ",
     tally_columns!("r."),
     " FROM tagwarden_runs r WHERE r.tenant = $1 AND r.audit_uid = $2 AND r.state <> 'pruned' \
      ORDER BY r.started_at DESC, r.run_id DESC LIMIT $3"
 );
 
 /// Where the tally begins in a row of [`RECENT`].
-const RECENT_TALLY: usize = 16;
+const RECENT_TALLY: usize = 17;
+
+const UNFINISHED: &str = "SELECT tenant, run_id, audit_uid FROM tagwarden_runs \
+     WHERE audit_uid IS NOT NULL AND state IN ('queued', 'running') AND ($1 IS NULL OR tenant = $1) \
+     AND (tenant > $2 OR tenant = $2 AND run_id > $3) ORDER BY tenant, run_id LIMIT $4";
 
 const WORST: &str = concat!(
     "SELECT ",
@@ -313,6 +319,30 @@ impl AuditRuns {
         rows.iter().map(record).collect()
     }
 
+    async fn try_unfinished(
+        &self,
+        tenant: Option<&str>,
+        after: Option<&RunKey>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, StoreError> {
+        let failed = StoreError::database("list the runs that have not ended");
+        let (last_tenant, last_run) = after.map_or(("", ""), |key| (&*key.tenant, &*key.run_id));
+        let rows = sqlx::query(UNFINISHED)
+            .bind(tenant.map(str::to_owned))
+            .bind(last_tenant.to_owned())
+            .bind(last_run.to_owned())
+            .bind(crate::results::page_size(limit))
+            .fetch_all(self.store.pool())
+            .await
+            .map_err(&failed)?;
+        let unfinished = rows.iter().map(|row| {
+            let text = |column: usize| row.try_get::<String, _>(column).map_err(&failed);
+            let key = RunKey { tenant: text(0)?.into(), run_id: text(1)?.into() };
+            Ok(Unfinished { key, audit_uid: text(2)? })
+        });
+        unfinished.collect()
+    }
+
     async fn try_worst(
         &self,
         run: &RunKey,
@@ -409,6 +439,15 @@ impl Runs for AuditRuns {
         self.try_recent(tenant, audit_uid, limit).await.map_err(told)
     }
 
+    async fn unfinished(
+        &self,
+        tenant: Option<&str>,
+        after: Option<&RunKey>,
+        limit: usize,
+    ) -> Result<Vec<Unfinished>, RunsError> {
+        self.try_unfinished(tenant, after, limit).await.map_err(told)
+    }
+
     async fn worst(
         &self,
         run: &RunKey,
@@ -471,6 +510,7 @@ fn record(row: &AnyRow) -> Result<RunRecord, StoreError> {
             .ok_or_else(|| StoreError::corrupt("the state of a run", &state))?,
         policy_name: text(5)?,
         policy_revision: text(6)?,
+        scope_digest: text(16)?,
         started_at: instant(number(7)?)?,
         finished_at: finished_at.map(instant).transpose()?,
         reason: maybe(9)?,

@@ -12,25 +12,38 @@ use tagwarden_core::tally::Tally;
 use crate::bulk::{self, TALLY_COLUMNS};
 use crate::{StoreError, text};
 
-/// The counters of a tally, in the order of its columns.
-type Counters = [u64; TALLY_COLUMNS];
+/// The counters of a tally, in the order of its columns. Fewer of them are those of an earlier version.
+type Counters = Vec<u64>;
 
+/// A run outlives the version that began it: what a later one adds has to have a default. Without name, verdict and
+/// counts there is no outcome.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Checkpoint {
     name: String,
+    #[serde(default)]
     account_id: Option<String>,
+    #[serde(default)]
     failure: Option<(String, String)>,
     complete: bool,
+    #[serde(default)]
     regions: u64,
+    #[serde(default)]
     types: BTreeSet<String>,
+    #[serde(default)]
     cells: u64,
+    #[serde(default)]
     gaps: u64,
+    #[serde(default)]
     told: Vec<Told>,
+    #[serde(default)]
     seen: u64,
     summary: Counters,
+    #[serde(default)]
     by_region: BTreeMap<String, Counters>,
+    #[serde(default)]
     by_resource_type: BTreeMap<String, Counters>,
+    #[serde(default)]
     by_tag: BTreeMap<String, [u64; 2]>,
 }
 
@@ -87,8 +100,8 @@ pub(crate) fn write(outcome: &AccountOutcome) -> Result<String, StoreError> {
 pub(crate) fn read(json: &str) -> Result<AccountOutcome, StoreError> {
     let corrupt = |error: &dyn std::fmt::Display| StoreError::corrupt("the outcome of an account", error);
     let checkpoint: Checkpoint = serde_json::from_str(json).map_err(|error| corrupt(&error))?;
-    let tallies = |rows: BTreeMap<String, Counters>| {
-        rows.into_iter().map(|(name, values)| (Arc::from(name), bulk::tally_of(values))).collect()
+    let tallies = |rows: BTreeMap<String, Counters>| -> Result<BTreeMap<Arc<str>, Tally>, StoreError> {
+        rows.into_iter().map(|(name, values)| Ok((Arc::from(name), tally(&values)?))).collect()
     };
     let failure = match checkpoint.failure {
         Some((word, cause)) => {
@@ -118,9 +131,9 @@ pub(crate) fn read(json: &str) -> Result<AccountOutcome, StoreError> {
             })
             .collect(),
         seen: checkpoint.seen,
-        summary: bulk::tally_of(checkpoint.summary),
-        by_region: tallies(checkpoint.by_region),
-        by_resource_type: tallies(checkpoint.by_resource_type),
+        summary: tally(&checkpoint.summary)?,
+        by_region: tallies(checkpoint.by_region)?,
+        by_resource_type: tallies(checkpoint.by_resource_type)?,
         by_tag: checkpoint
             .by_tag
             .into_iter()
@@ -130,9 +143,38 @@ pub(crate) fn read(json: &str) -> Result<AccountOutcome, StoreError> {
 }
 
 fn counters(tally: &Tally) -> Counters {
+    bulk::tally_values(tally).into_iter().collect()
+}
+
+/// More counters than are known are those of a later version; without them the sums would be wrong.
+fn tally(counters: &[u64]) -> Result<Tally, StoreError> {
     let mut values = [0; TALLY_COLUMNS];
-    for (value, counter) in values.iter_mut().zip(bulk::tally_values(tally)) {
-        *value = counter;
+    let Some(known) = values.get_mut(..counters.len()) else {
+        return Err(StoreError::corrupt(
+            "the outcome of an account",
+            "more counters than this version knows",
+        ));
+    };
+    known.copy_from_slice(counters);
+    Ok(bulk::tally_of(values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_earlier_version_is_understood_and_a_later_one_is_not_guessed_at() {
+        let earlier = r#"{"name": "prod", "complete": true, "summary": [7, 2]}"#;
+        let outcome = read(earlier).unwrap();
+        assert_eq!((&*outcome.name, outcome.complete, outcome.gaps), ("prod", true, 0));
+        assert_eq!(outcome.summary, Tally { compliant: 7, violating: 2, ..Tally::default() });
+        let with_more = r#"{"name": "prod", "complete": true, "summary": [7, 2], "since": "next year"}"#;
+        assert_eq!(read(with_more).unwrap(), outcome);
+        let later =
+            format!(r#"{{"name": "prod", "complete": true, "summary": {:?}}}"#, [1; TALLY_COLUMNS + 1]);
+        assert!(read(&later).is_err());
+        assert!(read(r#"{"name": "prod"}"#).is_err(), "there is no outcome");
+        assert_eq!(read(&write(&outcome).unwrap()).unwrap(), outcome);
     }
-    values
 }

@@ -119,8 +119,18 @@ fn an_owner_lets_us_in_and_takes_it_back() {
     assert!(!stopped.log.iter().any(|line| line.contains(&external_id)), "the log shows the external id");
 }
 
+/// The message of a condition.
+fn message(accounts: &[Value], name: &str, condition: &str) -> String {
+    let conditions = named(accounts, name)["status"]["conditions"].as_array().unwrap();
+    let found = conditions.iter().find(|found| found["type"] == condition);
+    found.unwrap_or_else(|| panic!("{name} {condition}: {conditions:#?}"))["message"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
 #[test]
-fn one_account_has_one_object_and_nobody_chooses_an_external_id() {
+fn an_account_is_his_whom_it_lets_in_and_nobody_chooses_an_external_id() {
     let proxy = Testbed::shared().proxy();
     let account = stranger(&proxy);
     let other = stranger(&proxy);
@@ -133,14 +143,32 @@ fn one_account_has_one_object_and_nobody_chooses_an_external_id() {
     );
     controller.write("b.yaml", &format!("{}---\n{chosen}", manifest("second", &account, "1")));
     condition(&controller, "second", "Conflict", "True");
+    condition(&controller, "second", "Assumable", "False");
     condition(&controller, "chosen", "Stalled", "True");
-    // The one that has it goes: the other one gets it.
-    std::fs::remove_file(controller.manifest("a.yaml")).unwrap();
     let stopped = controller.stop();
     let accounts = stopped.objects("/apis/tagwarden.io/v1alpha1/clientaccounts");
-    let message = |name: &str| named(&accounts, name)["status"]["conditions"][0]["message"].to_string();
-    assert!(message("second").contains("`first`"), "{}", message("second"));
-    assert!(message("chosen").contains("--allow-external-id-secret-ref"), "{}", message("chosen"));
+    let conflict = message(&accounts, "second", "Conflict");
+    assert!(conflict.contains("`first`") && conflict.contains("older"), "{conflict}");
+    let stalled = message(&accounts, "chosen", "Stalled");
+    assert!(stalled.contains("--allow-external-id-secret-ref"), "{stalled}");
+
+    // The owner means the second one: it gets the account, however much older the first one is.
+    let external_id = named(&accounts, "second")["status"]["externalId"].as_str().unwrap().to_owned();
+    proxy.trust(&account.role_arn, Some(&external_id));
+    let controller = stopped.again().behind(&proxy).with_manifests();
+    controller.write("b.yaml", &manifest("second", &account, "2"));
+    condition(&controller, "second", "Ready", "True");
+    condition(&controller, "first", "Conflict", "True");
+    // And takes it back: both are where they were.
+    proxy.distrust(&account.role_arn);
+    controller.write("b.yaml", &manifest("second", &account, "3"));
+    condition(&controller, "second", "Assumable", "False");
+    condition(&controller, "first", "Assumable", "False");
+    condition(&controller, "second", "Conflict", "True");
+    let stopped = controller.stop();
+    let accounts = stopped.objects("/apis/tagwarden.io/v1alpha1/clientaccounts");
+    let conditions = named(&accounts, "first")["status"]["conditions"].to_string();
+    assert!(!conditions.contains("Conflict"), "{conditions}");
 }
 
 #[test]

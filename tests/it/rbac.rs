@@ -162,6 +162,62 @@ async fn the_controller_needs_what_the_chart_allows_and_nothing_else() {
     tokio::task::spawn_blocking(move || scenario(&site.namespace)).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_permission_that_is_missing_is_told_where_people_look() {
+    let site = Site::on(Target::Real).await;
+    tokio::task::spawn_blocking(move || without_permissions(&site.namespace)).await.unwrap();
+}
+
+/// The same roles, which may not create these.
+fn without_creating(roles: &str, resources: &[&str]) -> String {
+    let mut list: Value = serde_json::from_str(roles).unwrap();
+    for role in list["items"].as_array_mut().unwrap() {
+        for rule in role["rules"].as_array_mut().into_iter().flatten() {
+            if rule["resources"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|resource| resources.iter().any(|name| resource == name))
+            {
+                rule["verbs"].as_array_mut().unwrap().retain(|verb| verb != "create");
+            }
+        }
+    }
+    list.to_string()
+}
+
+fn without_permissions(namespace: &str) {
+    const REASON: &str = r#"{.status.conditions[?(@.type=="Ready")].reason}"#;
+    const MESSAGE: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].message}"#;
+    let (server, proxy) = (Testbed::kubernetes(), Testbed::shared().proxy());
+    let user = server.fresh_user();
+    let admin = Admin { server, namespace, directory: tempfile::tempdir().unwrap() };
+    let roles = roles(namespace, &user.name);
+    admin.apply(&without_creating(&roles, &["secrets", "compliancereports", "events"]));
+    let controller = Setup::on_kubernetes(&server.kubeconfig_of(&user).unwrap())
+        .behind(&proxy)
+        .args(["--namespace", namespace, "--watch-namespaces", namespace, "--store", "sqlite:tagwarden.db"])
+        .args(["--allow-ambient-account"])
+        .start();
+    admin.apply(&objects());
+    for (object, resource) in [("tagaudit/nightly", "compliancereports"), ("tagacct/acme", "secrets")] {
+        admin.wait(object, REASON, "Forbidden");
+        let said = admin.kubectl(&["get", object, "-o", MESSAGE]);
+        assert!(
+            said.contains(&format!("cannot create resource \"{resource}\""))
+                && said.contains("service account"),
+            "{said}"
+        );
+        assert!(!said.contains(&user.name), "{said}");
+    }
+    let audit = admin.kubectl(&["get", "tagaudit/nightly", "-o", MESSAGE]);
+    assert!(audit.contains("events cannot be written"), "{audit}");
+    // Granted: nothing else is needed.
+    admin.apply(&roles);
+    admin.kubectl(&["wait", "tagaudit/nightly", "--for=condition=Ready", "--timeout=120s"]);
+    assert_eq!(controller.stop().status, Some(0));
+}
+
 fn scenario(namespace: &str) {
     let (server, proxy) = (Testbed::kubernetes(), Testbed::shared().proxy());
     let user = server.fresh_user();
@@ -171,6 +227,7 @@ fn scenario(namespace: &str) {
     let controller = Setup::on_kubernetes(&server.kubeconfig_of(&user).unwrap())
         .behind(&proxy)
         .args(["--namespace", namespace, "--watch-namespaces", namespace, "--store", "sqlite:tagwarden.db"])
+        .args(["--allow-ambient-account"])
         .start();
     admin.apply(&objects());
     admin.kubectl(&["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=120s"]);

@@ -77,6 +77,8 @@ pub struct AccountLine {
     pub failure: Option<Gap>,
     /// Whether everything in scope was seen.
     pub complete: bool,
+    /// Cells that could not be fully seen.
+    pub gaps: u64,
     /// What was found.
     pub summary: Tally,
 }
@@ -189,6 +191,7 @@ impl RunOutcome {
             account_id: account.account_id,
             failure: account.failure,
             complete: account.complete,
+            gaps: account.gaps,
             summary: account.summary,
         });
     }

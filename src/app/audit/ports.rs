@@ -96,6 +96,8 @@ pub struct RunRecord {
     pub policy_name: String,
     /// The digest of the policy.
     pub policy_revision: String,
+    /// The digest of what was asked for.
+    pub scope_digest: String,
     /// When it was started, or claimed while it waits.
     pub started_at: Timestamp,
     /// When it ended.
@@ -112,6 +114,15 @@ pub struct RunRecord {
     pub accounts_done: u32,
     /// Who worked on it last.
     pub holder: Option<String>,
+}
+
+/// A run that has not ended, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// The run.
+    pub key: RunKey,
+    /// The audit, whatever it is called.
+    pub audit_uid: String,
 }
 
 /// What a run found, in numbers.
@@ -216,6 +227,14 @@ pub trait Runs: Send + Sync + 'static {
         audit_uid: &str,
         limit: usize,
     ) -> impl Future<Output = Result<Vec<RunRecord>, RunsError>> + Send;
+
+    /// Runs of audits that have not ended, of one tenant or of all, by tenant and id, after this one.
+    fn unfinished(
+        &self,
+        tenant: Option<&str>,
+        after: Option<&RunKey>,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<Unfinished>, RunsError>> + Send;
 
     /// The most severe violations of a run that count, by severity, ARN and key.
     fn worst(

@@ -13,7 +13,7 @@ use tagwarden_core::report::{ScanReport, ViolationRow};
 use tagwarden_core::resource::{Resource, Tags};
 
 use super::outcome::AccountOutcome;
-use super::ports::{Claim, NewRun, PlannedAccount, RunRecord};
+use super::ports::{Claim, NewRun, PlannedAccount, RunRecord, Unfinished};
 use super::*;
 use crate::ports::{Access, AccountTarget, FindingSink, ListError, PageSender, Session, Traffic};
 
@@ -257,6 +257,15 @@ impl Runs for Shared {
     }
 
     async fn recent(&self, _: &str, _: &str, _: usize) -> Result<Vec<RunRecord>, RunsError> {
+        Ok(Vec::new())
+    }
+
+    async fn unfinished(
+        &self,
+        _: Option<&str>,
+        _: Option<&RunKey>,
+        _: usize,
+    ) -> Result<Vec<Unfinished>, RunsError> {
         Ok(Vec::new())
     }
 

@@ -39,10 +39,17 @@ impl Verify<'_> {
         principal: &OnceCell<String>,
     ) -> Result<Outcome, ObjectError> {
         let mut owned = Owned::default();
-        match self.try_run(context, principal, &mut owned).await {
-            Err(error @ ObjectError::NotOurs { .. }) => Ok(Outcome::InTheWay(error.to_string(), owned)),
-            result => result,
-        }
+        let error = match self.try_run(context, principal, &mut owned).await {
+            Err(error) => error,
+            result => return result,
+        };
+        let (reason, message) = match (&error, error.forbidden()) {
+            (ObjectError::NotOurs { .. }, _) => (reason::DEPENDENCY_NOT_READY, error.to_string()),
+            (_, Some(message)) => (reason::FORBIDDEN, message),
+            _ => return Err(error),
+        };
+        tracing::warn!(error = message, "the account is not entered, and is tried again");
+        Ok(Outcome::Blocked { reason, message, owned })
     }
 
     async fn try_run<C: Onboarding, R>(

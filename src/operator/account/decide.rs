@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tagwarden_api::REQUESTED_AT;
 use tagwarden_api::account::{ClientAccount, ClientAccountStatus};
-use tagwarden_api::condition::{READY, STALLED, UNSAFE, reason};
+use tagwarden_api::condition::{CONFLICT, READY, STALLED, UNSAFE, reason};
 
-use super::dereference::Namesake;
+use super::dereference::{Namesake, Rival};
 use super::generation;
 use super::validate::{Refusal, Valid};
 use crate::conditions::{bounded, find, is_true};
@@ -23,7 +23,7 @@ pub(super) const TOKEN_CHARS_MAX: usize = 256;
 /// What the decision depends on besides the object.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) namesake: Option<Namesake>,
+    pub(super) rival: Option<Rival>,
     /// When this generation was last tried as a stranger would.
     pub(super) last_stranger: Option<Timestamp>,
     pub(super) now: Timestamp,
@@ -64,13 +64,15 @@ pub(super) fn decide<'a>(
     if account.spec.suspend {
         return if says(account, &status, READY, reason::SUSPENDED) { WAIT } else { Step::Suspend };
     }
-    if let Some(namesake) = &inputs.namesake {
+    if let Some(rival) = inputs.rival.as_ref().filter(|rival| rival.is_let_in) {
         let said = says(account, &status, READY, reason::DUPLICATE_ACCOUNT);
-        return if said { WAIT } else { Step::YieldTo(namesake.clone()) };
+        return if said { WAIT } else { Step::YieldTo(rival.namesake.clone()) };
     }
+    // Whether somebody older knocks as well is said, and has to stay true.
+    let said = is_true(&status.conditions, CONFLICT) == inputs.rival.is_some();
     let unchanged = is_current(account, &status);
     match status.next_verify_time.as_ref().map(|time| time.0) {
-        Some(due) if unchanged && due > inputs.now => Step::Wait(after(inputs.now, due)),
+        Some(due) if unchanged && said && due > inputs.now => Step::Wait(after(inputs.now, due)),
         _ => {
             let recently = |last: Timestamp| {
                 let since = Duration::try_from(inputs.now.duration_since(last)).unwrap_or_default();

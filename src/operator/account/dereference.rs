@@ -1,42 +1,68 @@
 //! What an account stands on: its external id, and other objects that name the same account.
 
+use std::sync::Arc;
+
 use kube::ResourceExt;
 use tagwarden_api::access;
 use tagwarden_api::account::{ClientAccount, ExternalIdMode, SecretKeyRef};
+use tagwarden_api::condition::{ASSUMABLE, CONFLICT, UNSAFE};
 use tagwarden_app::ports::ExternalId;
 
 use super::external_id_mode;
+use crate::conditions::{find, is_true};
 use crate::context::Frame;
 use crate::failure::ObjectError;
 use crate::key::Key;
 
-/// Another object that names the same account and has it, because it is older.
+/// Another object that names the same account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Namesake {
+pub(crate) enum Namesake {
     /// In the same namespace, with this name.
     Here(String),
     /// In another namespace, whose tenant is nobody's business.
     Elsewhere,
 }
 
-/// The object that has the account instead of this one.
-pub(super) fn namesake(frame: &Frame, account: &ClientAccount) -> Option<Namesake> {
+/// An object that names the same account, and comes before this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Rival {
+    pub(crate) namesake: Namesake,
+    /// Whether the account lets it in: then it has the account. Otherwise it is older, and both knock.
+    pub(crate) is_let_in: bool,
+}
+
+/// Whether the account lets this object in, and no stranger with it: proof that its owner means this one. What
+/// cannot be found out for a while takes no proof away, and gives none to an object that has a rival.
+pub(crate) fn is_let_in(account: &ClientAccount) -> bool {
+    let Some(status) = &account.status else { return false };
+    let proven = match find(&status.conditions, ASSUMABLE).map(|found| found.status.as_str()) {
+        Some("True") => true,
+        Some("Unknown") => status.last_verified_time.is_some() && !is_true(&status.conditions, CONFLICT),
+        _ => false,
+    };
+    proven && !is_true(&status.conditions, UNSAFE)
+}
+
+/// Of all these objects, the first that names the same account and comes before this one. One that is let in comes
+/// before all that are not, or a tenant could take another's account out of its reach by naming it; among equals the
+/// oldest is first. The order is total, so exactly one object has no rival.
+pub(crate) fn rival(all: &[Arc<ClientAccount>], account: &ClientAccount) -> Option<Rival> {
     let rank = |account: &ClientAccount| {
         let created = account.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (created, Key::of(account))
+        (!is_let_in(account), created, Key::of(account))
     };
     let (own, key) = (rank(account), Key::of(account));
-    let same = |other: &&std::sync::Arc<ClientAccount>| {
-        other.spec.account_id == account.spec.account_id && rank(other) < own && Key::of(&***other) != key
+    let before = |other: &&Arc<ClientAccount>| {
+        other.spec.account_id == account.spec.account_id && Key::of(&***other) != key && rank(other) < own
     };
-    let all = frame.accounts.all();
-    let oldest = all.iter().filter(same).min_by_key(|other| rank(other))?;
-    let other = Key::of(&**oldest);
-    Some(if other.namespace == key.namespace {
+    let first = all.iter().filter(before).min_by_key(|other| rank(other))?;
+    let other = Key::of(&**first);
+    let namesake = if other.namespace == key.namespace {
         Namesake::Here(other.name.to_string())
     } else {
         Namesake::Elsewhere
-    })
+    };
+    Some(Rival { namesake, is_let_in: is_let_in(first) })
 }
 
 /// Why there is no external id.

@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tagwarden_api::account::{ClientAccount, ExternalIdMode};
+use tagwarden_api::condition::UNSAFE;
 use tagwarden_app::onboard::Exposure;
 use tagwarden_app::ports::{AccountTarget, Onboarding};
 use tokio::sync::OnceCell;
 
+use crate::conditions::find;
 use crate::context::{Context, Frame};
 use crate::controller::Reconciler;
 use crate::failure::{Next, ObjectError};
@@ -25,6 +27,8 @@ use crate::key::Key;
 
 use decide::{Inputs, Step};
 use status::Outcome;
+
+pub(crate) use dereference::{Namesake, Rival, is_let_in, rival};
 
 /// Reconciles accounts.
 #[derive(Debug)]
@@ -86,7 +90,7 @@ where
         let now = frame.clock.now();
         let validated = validate::validate(account, &frame.settings);
         let inputs = Inputs {
-            namesake: dereference::namesake(frame, account),
+            rival: dereference::rival(&frame.accounts.all(), account),
             last_stranger: self.strangers.last(&key, generation(account)),
             now,
         };
@@ -103,13 +107,19 @@ where
                 let verify = apply::Verify { account, valid, stranger };
                 let outcome = verify.run(&self.context, &self.principal).await?;
                 if stranger && outcome.exposure().is_some_and(|exposure| exposure != Exposure::Unknown) {
-                    self.strangers.note(key, generation(account), now);
+                    self.strangers.note(key.clone(), generation(account), now);
                 }
                 outcome
             }
         };
-        let status =
-            status::status(account, validated.as_ref().ok(), &outcome, frame.clock.now(), fastrand::f64());
+        let view = status::View {
+            account,
+            valid: validated.as_ref().ok(),
+            outcome: &outcome,
+            older: inputs.rival.as_ref().map(|rival| &rival.namesake),
+            events_refused: frame.events.are_refused(&key.namespace),
+        };
+        let status = status::status(&view, frame.clock.now(), fastrand::f64());
         let next = decide::next(&status, frame.clock.now());
         apply::publish(frame, account, status).await?;
         Ok(next)
@@ -125,6 +135,12 @@ fn generation(account: &ClientAccount) -> i64 {
     account.metadata.generation.unwrap_or_default()
 }
 
+/// Why strangers get in, if they do: then a tenant might be one.
+fn unsafe_because(account: &ClientAccount) -> Option<&str> {
+    let found = find(&account.status.as_ref()?.conditions, UNSAFE)?;
+    (found.status == "True").then_some(&found.message)
+}
+
 /// Where the external id of an account comes from.
 fn external_id_mode(account: &ClientAccount) -> ExternalIdMode {
     account.spec.auth.external_id.as_ref().map(|source| source.mode).unwrap_or_default()
@@ -137,8 +153,11 @@ pub enum NoTarget {
     #[error("{0}")]
     Invalid(String),
     /// Another object has the account.
-    #[error("another ClientAccount names account {0} and is older")]
+    #[error("another ClientAccount names account {0} and has it")]
     Duplicate(String),
+    /// Strangers get in as well.
+    #[error("{0}; it is looked at again as soon as it was verified that they do not")]
+    Unsafe(String),
     /// It has no external id yet, or the Secret with it is not there.
     #[error("{0}")]
     NoExternalId(String),
@@ -151,8 +170,11 @@ pub enum NoTarget {
 pub async fn target(frame: &Frame, account: &ClientAccount) -> Result<AccountTarget, NoTarget> {
     let valid = validate::validate(account, &frame.settings)
         .map_err(|refusal| NoTarget::Invalid(refusal.to_string()))?;
-    if dereference::namesake(frame, account).is_some() {
+    if dereference::rival(&frame.accounts.all(), account).is_some() {
         return Err(NoTarget::Duplicate(account.spec.account_id.clone()));
+    }
+    if let Some(message) = unsafe_because(account) {
+        return Err(NoTarget::Unsafe(message.to_owned()));
     }
     let external_id = dereference::known_external_id(frame, account)
         .await?

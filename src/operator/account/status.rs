@@ -17,7 +17,7 @@ use super::decide::requested;
 use super::dereference::{Namesake, NoExternalId};
 use super::validate::{Refusal, Valid};
 use super::{external_id_mode, generation};
-use crate::conditions::{Answer, Finding, find, merge, seconds};
+use crate::conditions::{Answer, Finding, find, merge, note_events, seconds};
 
 /// An interval is shortened by up to this share, so that accounts that came at once do not come at once for ever.
 const SPREAD: f64 = 0.1;
@@ -33,8 +33,15 @@ pub(super) enum Outcome {
     Duplicate(Namesake),
     /// There is no external id to present.
     NoExternalId(NoExternalId, Owned),
-    /// What its owner needs cannot be made: somebody else's object is in the way.
-    InTheWay(String, Owned),
+    /// What its owner needs cannot be made or read.
+    Blocked {
+        /// A word of `tagwarden_api::condition::reason`.
+        reason: &'static str,
+        /// Why, and what to do.
+        message: String,
+        /// What was made before.
+        owned: Owned,
+    },
     /// It was entered, or not.
     Entered(Result<Verification, NotVerified>, Owned),
 }
@@ -58,16 +65,27 @@ pub(super) struct Owned {
     pub(super) onboarding: Option<String>,
 }
 
+/// Everything that a status depends on.
+#[derive(Debug)]
+pub(super) struct View<'a> {
+    pub(super) account: &'a ClientAccount,
+    pub(super) valid: Option<&'a Valid>,
+    pub(super) outcome: &'a Outcome,
+    /// An older object that names the same account, which lets neither in.
+    pub(super) older: Option<&'a Namesake>,
+    /// Whether events are, as far as that is known.
+    pub(super) events_refused: Option<bool>,
+}
+
 /// The status after this outcome. `chance`, between 0 and 1, spreads the next look.
-pub(super) fn status(
-    account: &ClientAccount,
-    valid: Option<&Valid>,
-    outcome: &Outcome,
-    now: Timestamp,
-    chance: f64,
-) -> ClientAccountStatus {
+pub(super) fn status(view: &View<'_>, now: Timestamp, chance: f64) -> ClientAccountStatus {
+    let View { account, valid, outcome, older, events_refused } = *view;
     let before = account.status.clone().unwrap_or_default();
-    let findings = findings(account, &before, outcome);
+    let mut findings = findings(account, &before, outcome);
+    if let Some(older) = older.filter(|_| is_contested(&findings)) {
+        findings.push(Finding::new(CONFLICT, true, reason::DUPLICATE_ACCOUNT, contest(account, older)));
+    }
+    note_events(&mut findings, &before.conditions, events_refused);
     let mut status = ClientAccountStatus {
         observed_generation: Some(generation(account)),
         conditions: merge(&before.conditions, findings, generation(account), now),
@@ -75,7 +93,7 @@ pub(super) fn status(
         next_verify_time: None,
         ..before
     };
-    let (Outcome::NoExternalId(_, owned) | Outcome::InTheWay(_, owned) | Outcome::Entered(_, owned)) =
+    let (Outcome::NoExternalId(_, owned) | Outcome::Blocked { owned, .. } | Outcome::Entered(_, owned)) =
         outcome
     else {
         return status;
@@ -133,11 +151,12 @@ fn findings(account: &ClientAccount, before: &ClientAccountStatus, outcome: &Out
             let id = &account.spec.account_id;
             let message = match namesake {
                 Namesake::Here(name) => format!(
-                    "ClientAccount `{name}` names account {id} as well, and is older: remove one of the two"
+                    "ClientAccount `{name}` names account {id} as well, and the account lets it in: remove one of the \
+                     two"
                 ),
                 Namesake::Elsewhere => format!(
-                    "a ClientAccount of another namespace names account {id} as well, and is older: remove this one, \
-                     or ask whoever runs Tagwarden"
+                    "a ClientAccount of another namespace names account {id} as well, and the account lets it in: \
+                     remove this one, or ask whoever runs Tagwarden"
                 ),
             };
             let mut findings = stalled(reason::DUPLICATE_ACCOUNT, message.clone());
@@ -147,12 +166,28 @@ fn findings(account: &ClientAccount, before: &ClientAccountStatus, outcome: &Out
         Outcome::NoExternalId(missing, _) => {
             unreachable_account(Answer::False, reason::EXTERNAL_ID_MISSING, &missing.to_string())
         }
-        Outcome::InTheWay(message, _) => {
-            unreachable_account(Answer::Unknown, reason::DEPENDENCY_NOT_READY, message)
-        }
+        Outcome::Blocked { reason, message, .. } => unreachable_account(Answer::Unknown, reason, message),
         Outcome::Entered(Ok(verification), _) => entered(account, verification),
         Outcome::Entered(Err(error), _) => not_entered(error),
     }
+}
+
+/// Whether it is open who has the account: this one was not let in, or not alone.
+fn is_contested(findings: &[Finding]) -> bool {
+    let is_true = |condition| {
+        findings.iter().any(|finding| finding.condition == condition && finding.answer == Answer::True)
+    };
+    let knocked = findings.iter().any(|finding| finding.condition == ASSUMABLE);
+    knocked && (!is_true(ASSUMABLE) || is_true(UNSAFE))
+}
+
+fn contest(account: &ClientAccount, older: &Namesake) -> String {
+    let id = &account.spec.account_id;
+    let who = match older {
+        Namesake::Here(name) => format!("ClientAccount `{name}`"),
+        Namesake::Elsewhere => "a ClientAccount of another namespace".to_owned(),
+    };
+    format!("{who} names account {id} as well, and is older: the one that the account lets in first has it")
 }
 
 /// Nothing changes before somebody changes something.

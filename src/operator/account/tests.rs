@@ -8,13 +8,16 @@ use serde_json::{Value, json};
 use tagwarden_api::account::ClientAccount;
 use tagwarden_app::onboard::{Exposure, NotVerified, Verification};
 use tagwarden_app::ports::{Identity, Refused, RefusedBecause};
+use tagwarden_core::registry::Registry;
+use tokio_util::sync::CancellationToken;
 
 use super::decide::{Inputs, Step, decide};
-use super::dereference::{Namesake, NoExternalId};
-use super::status::{Outcome, Owned, status};
+use super::dereference::{Namesake, NoExternalId, Rival, is_let_in, rival};
+use super::status::{Outcome, Owned, View, status};
 use super::validate::{Refusal, Valid, validate};
-use crate::context::{Scope, Settings};
+use crate::context::{Clock, Frame, Scope, Settings};
 use crate::failure::Next;
+use crate::lease::Fence;
 
 const ID: &str = "111122223333";
 
@@ -22,8 +25,9 @@ fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
 }
 
+/// Of an installation that one team has for itself.
 fn settings() -> Settings {
-    Settings::new(Scope::All, "test")
+    Settings { allow_no_external_id: true, allow_ambient_account: true, ..Settings::new(Scope::All, "test") }
 }
 
 fn account(auth: &Value, rest: &Value) -> ClientAccount {
@@ -90,6 +94,26 @@ fn what_makes_no_sense_is_refused_with_its_field() {
 }
 
 #[test]
+fn where_tenants_share_an_installation_only_a_generated_id_lets_in() {
+    let shared = Settings::new(Scope::All, "test");
+    let role = format!("arn:aws:iam::{ID}:role/reader");
+    let none = account(&json!({ "roleArn": role, "externalId": { "mode": "None" } }), &json!({}));
+    let ambient = account(&json!({ "mode": "Ambient" }), &json!({}));
+    for (account, path, reason, flag) in [
+        (&none, "spec.auth.externalId.mode", "ExternalIdNotAllowed", "--allow-no-external-id"),
+        (&ambient, "spec.auth.mode", "AmbientNotAllowed", "--allow-ambient-account"),
+    ] {
+        let refusal = validate(account, &shared).unwrap_err();
+        assert_eq!((refusal.path, refusal.reason), (path, reason));
+        assert!(refusal.message.contains(flag), "{refusal}");
+        assert!(validate(account, &settings()).is_ok());
+        let told = with_status(account.clone(), &Outcome::Invalid(refusal));
+        assert_eq!(words(&told), [format!("Ready=False/{reason}"), format!("Stalled=True/{reason}")]);
+    }
+    assert!(validate(&assumed(), &shared).is_ok());
+}
+
+#[test]
 fn intervals_have_defaults_and_lower_bounds() {
     let found = valid(&assumed());
     assert_eq!((found.interval, found.retry_interval), (Duration::from_hours(1), Duration::from_mins(5)));
@@ -127,7 +151,14 @@ fn refused(because: RefusedBecause) -> Outcome {
 
 fn with_status(mut account: ClientAccount, outcome: &Outcome) -> ClientAccount {
     let validated = validate(&account, &settings());
-    account.status = Some(status(&account, validated.as_ref().ok(), outcome, now(), 0.0));
+    let view = View {
+        account: &account,
+        valid: validated.as_ref().ok(),
+        outcome,
+        older: None,
+        events_refused: None,
+    };
+    account.status = Some(status(&view, now(), 0.0));
     account
 }
 
@@ -232,7 +263,11 @@ fn what_the_status_says() {
             ],
         ),
         (
-            Outcome::InTheWay("Secret a/b exists already".to_owned(), Owned::default()),
+            Outcome::Blocked {
+                reason: "DependencyNotReady",
+                message: "Secret a/b exists already".to_owned(),
+                owned: Owned::default(),
+            },
             vec![
                 "Ready=False/DependencyNotReady",
                 "Assumable=Unknown/DependencyNotReady",
@@ -247,6 +282,20 @@ fn what_the_status_says() {
     }
 }
 
+/// The status of an object when an older one of another tenant names its account.
+fn contested(mut account: ClientAccount, outcome: &Outcome) -> ClientAccount {
+    let validated = validate(&account, &settings());
+    let view = View {
+        account: &account,
+        valid: validated.as_ref().ok(),
+        outcome,
+        older: Some(&Namesake::Elsewhere),
+        events_refused: None,
+    };
+    account.status = Some(status(&view, now(), 0.0));
+    account
+}
+
 #[test]
 fn a_rival_of_another_tenant_is_not_named() {
     let message = |namesake| {
@@ -255,6 +304,106 @@ fn a_rival_of_another_tenant_is_not_named() {
     };
     assert!(message(Namesake::Here("older".to_owned())).contains("`older`"));
     assert!(!message(Namesake::Elsewhere).contains('`'));
+}
+
+#[test]
+fn who_knocks_beside_an_older_one_says_so_until_it_is_let_in() {
+    let conflict = "Conflict=True/DuplicateAccount".to_owned();
+    for (outcome, told) in [
+        (refused(RefusedBecause::Denied), true),
+        (refused(RefusedBecause::Throttled), true),
+        (verified(Exposure::AnyExternalId, &[]), true),
+        (verified(Exposure::Closed, &[]), false),
+        (verified(Exposure::Closed, &["rds:DescribeDBInstances"]), false),
+        (Outcome::Suspended, false),
+    ] {
+        let account = contested(assumed(), &outcome);
+        assert_eq!(words(&account).contains(&conflict), told, "{outcome:?}");
+        let conditions = account.status.unwrap().conditions;
+        let said = conditions.iter().find(|condition| condition.type_ == "Conflict");
+        assert!(said.is_none_or(|said| said.message.contains("older") && !said.message.contains('`')));
+    }
+}
+
+/// An object of this name that came at this minute, with what became of it.
+fn of(name: &str, minute: i64, outcome: Option<&Outcome>) -> std::sync::Arc<ClientAccount> {
+    let mut account = assumed();
+    account.metadata.name = Some(name.to_owned());
+    account.metadata.namespace = Some(format!("tenant-{name}"));
+    account.metadata.creation_timestamp = Some(Time(now() + SignedDuration::from_mins(minute)));
+    std::sync::Arc::new(match outcome {
+        Some(outcome) => with_status(account, outcome),
+        None => account,
+    })
+}
+
+fn holders(all: &[std::sync::Arc<ClientAccount>]) -> Vec<String> {
+    let free = all.iter().filter(|account| rival(all, account).is_none());
+    free.map(|account| account.metadata.name.clone().unwrap()).collect()
+}
+
+#[test]
+fn nobody_keeps_an_account_that_does_not_let_it_in() {
+    let good = verified(Exposure::Closed, &[]);
+    let (shut, open) = (refused(RefusedBecause::Denied), verified(Exposure::AnyExternalId, &[]));
+    for (squatter, owner, holder) in [
+        (None, None, "squatter"),
+        (Some(&shut), None, "squatter"),
+        (Some(&shut), Some(&shut), "squatter"),
+        (None, Some(&good), "owner"),
+        (Some(&shut), Some(&good), "owner"),
+        (Some(&open), Some(&good), "owner"),
+        (Some(&good), Some(&good), "squatter"),
+        (Some(&shut), Some(&open), "squatter"),
+    ] {
+        let all = [of("squatter", 0, squatter), of("owner", 1, owner)];
+        assert_eq!(holders(&all), [holder], "{squatter:?} {owner:?}");
+    }
+    // What cannot be found out for a while proves as much as before.
+    let known = with_status((*of("owner", 1, Some(&good))).clone(), &refused(RefusedBecause::Throttled));
+    assert!(is_let_in(&known));
+    let shut_out = with_status(known.clone(), &shut);
+    assert!(!is_let_in(&shut_out));
+    assert!(!is_let_in(&contested(shut_out, &refused(RefusedBecause::Throttled))), "it proves nothing new");
+}
+
+#[tokio::test]
+async fn an_account_that_lets_strangers_in_is_not_looked_into() {
+    let (client, _) = crate::scripted::client([]);
+    let (registry, stop) = (Registry::builtin(), CancellationToken::new());
+    let frame = Frame::new(client, settings(), registry, Clock::system(), Fence::open(), stop).unwrap();
+    let safe = with_status(assumed(), &verified(Exposure::Closed, &[]));
+    assert!(super::target(&frame, &safe).await.is_ok());
+    let open = with_status(safe, &verified(Exposure::WithoutExternalId, &[]));
+    let refused = super::target(&frame, &open).await.unwrap_err();
+    assert!(matches!(refused, super::NoTarget::Unsafe(_)), "{refused}");
+    assert!(refused.to_string().contains("trust policy"), "{refused}");
+}
+
+proptest::proptest! {
+    /// Whoever comes, and whatever becomes of them: one has the account, and a stranger never takes it from one that
+    /// is let in.
+    #[test]
+    fn one_has_the_account(standings in proptest::collection::vec((0_i64..3, 0_usize..4), 1..7)) {
+        let outcomes = [
+            None,
+            Some(refused(RefusedBecause::Denied)),
+            Some(verified(Exposure::Closed, &[])),
+            Some(verified(Exposure::AnyExternalId, &[])),
+        ];
+        let mut all: Vec<_> = standings
+            .iter()
+            .enumerate()
+            .map(|(n, (minute, outcome))| of(&format!("a{n}"), *minute, outcomes[*outcome].as_ref()))
+            .collect();
+        let before = holders(&all);
+        proptest::prop_assert_eq!(before.len(), 1);
+        let proven = all.iter().any(|account| is_let_in(account));
+        all.push(of("stranger", -1, outcomes[1].as_ref()));
+        let after = holders(&all);
+        proptest::prop_assert_eq!(after == before, proven);
+        proptest::prop_assert_eq!(after.len(), 1);
+    }
 }
 
 #[test]
@@ -294,7 +443,7 @@ fn decided(account: &ClientAccount, inputs: &Inputs) -> String {
 #[test]
 fn what_is_decided() {
     let at = |minutes: i64| Inputs {
-        namesake: None,
+        rival: None,
         last_stranger: Some(now()),
         now: now() + SignedDuration::from_mins(minutes),
     };
@@ -323,11 +472,16 @@ fn what_is_decided() {
     let open = with_status(fresh.clone(), &verified(Exposure::WithoutExternalId, &[]));
     assert_eq!(decided(&open, &at(5)), "verify true", "until it is closed");
 
-    let rival = Inputs { namesake: Some(Namesake::Elsewhere), ..at(0) };
-    assert_eq!(decided(&good, &rival), "yield");
+    let against =
+        |is_let_in| Inputs { rival: Some(Rival { namesake: Namesake::Elsewhere, is_let_in }), ..at(0) };
+    assert_eq!(decided(&good, &against(true)), "yield");
     let yielded = with_status(good.clone(), &Outcome::Duplicate(Namesake::Elsewhere));
-    assert_eq!(decided(&yielded, &rival), "wait");
+    assert_eq!(decided(&yielded, &against(true)), "wait");
     assert_eq!(decided(&yielded, &at(0)), "verify false", "the rival is gone");
+    assert_eq!(decided(&yielded, &against(false)), "verify false", "the rival is shut out");
+    let knocking = contested(fresh.clone(), &refused(RefusedBecause::Denied));
+    assert_eq!(decided(&knocking, &against(false)), "wait 300s");
+    assert_eq!(decided(&knocking, &at(0)), "verify false", "nobody else knocks any more");
 
     let mut suspended = good;
     suspended.spec.suspend = true;

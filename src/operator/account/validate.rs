@@ -63,15 +63,7 @@ pub(super) fn validate(account: &ClientAccount, settings: &Settings) -> Result<V
         spec.account_id.parse().map_err(|error: tagwarden_core::account::InvalidAccountId| {
             refuse("spec.accountId", error.to_string())
         })?;
-    if external_id_mode(account) == ExternalIdMode::SecretRef && !settings.allow_external_id_secret_ref {
-        return Err(Refusal {
-            reason: reason::EXTERNAL_ID_NOT_ALLOWED,
-            path: "spec.auth.externalId.mode",
-            message: "SecretRef is not allowed here, as a tenant could choose the external id of another: leave out \
-                      externalId to have one generated, or run Tagwarden with --allow-external-id-secret-ref"
-                .to_owned(),
-        });
-    }
+    allowed(account, settings)?;
     let role = match spec.auth.mode {
         AuthMode::Ambient => None,
         AuthMode::AssumeRole => Some(role(account, &account_id)?),
@@ -89,6 +81,29 @@ pub(super) fn validate(account: &ClientAccount, settings: &Settings) -> Result<V
         interval: interval.max(INTERVAL_MIN),
         retry_interval: retry_interval.max(RETRY_INTERVAL_MIN),
     })
+}
+
+/// Whether tenants may get in this way here. Only a generated id proves that it is the owner who lets them in.
+fn allowed(account: &ClientAccount, settings: &Settings) -> Result<(), Refusal> {
+    let ambient = account.spec.auth.mode == AuthMode::Ambient;
+    let mode = external_id_mode(account);
+    let (reason, path, message) = if ambient && !settings.allow_ambient_account {
+        let message = "Ambient is not allowed here, as any tenant could look into the account that Tagwarden itself runs \
+                       in: name a role, or run Tagwarden with --allow-ambient-account";
+        (reason::AMBIENT_NOT_ALLOWED, "spec.auth.mode", message)
+    } else if !ambient && mode == ExternalIdMode::None && !settings.allow_no_external_id {
+        let message = "None is not allowed here, as any tenant could look into every account whose role asks for no \
+                       external id: leave out externalId to have one generated, or run Tagwarden with \
+                       --allow-no-external-id";
+        (reason::EXTERNAL_ID_NOT_ALLOWED, "spec.auth.externalId.mode", message)
+    } else if mode == ExternalIdMode::SecretRef && !settings.allow_external_id_secret_ref {
+        let message = "SecretRef is not allowed here, as a tenant could choose the external id of another: leave out \
+                       externalId to have one generated, or run Tagwarden with --allow-external-id-secret-ref";
+        (reason::EXTERNAL_ID_NOT_ALLOWED, "spec.auth.externalId.mode", message)
+    } else {
+        return Ok(());
+    };
+    Err(Refusal { reason, path, message: message.to_owned() })
 }
 
 fn role(account: &ClientAccount, account_id: &AccountId) -> Result<AssumedRole, Refusal> {

@@ -74,7 +74,9 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
                 self.begin(audit, valid, policy, run);
                 self.context.events.normal(audit, "ScanStarted", "Run", &note).await;
             }
-        } else if let Some(run_id) = &plan.resume {
+        } else if let Some(run_id) = &plan.resume
+            && self.runner.setback(&key, run_id).is_none_or(|setback| setback.wait().is_none())
+        {
             let run = RunKey { tenant: Arc::clone(&key.namespace), run_id: run_id.as_str().into() };
             self.begin(audit, valid, policy, run);
         }

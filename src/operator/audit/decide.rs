@@ -32,6 +32,8 @@ pub(super) struct Scene<'a> {
     pub(super) last: Option<Last<'a>>,
     /// The run under way.
     pub(super) open: Option<Open<'a>>,
+    /// The digest of what is asked for now.
+    pub(super) scope: &'a str,
     /// The revision in force; none: there is no policy to judge by.
     pub(super) revision: Option<&'a str>,
     /// Since when the revision in force is another one than that of the newest run.
@@ -51,8 +53,10 @@ pub(super) struct Last<'a> {
 pub(super) struct Open<'a> {
     pub(super) run_id: &'a str,
     /// The occasion that it is for.
-    pub(super) slot: &'a str,
+    pub(super) slot: &'a Slot,
     pub(super) revision: &'a str,
+    /// The digest of what was asked for when it began.
+    pub(super) scope: &'a str,
     /// Whether this process works on it.
     pub(super) here: bool,
 }
@@ -117,7 +121,7 @@ pub(super) fn decide(scene: &Scene<'_>) -> Plan {
         (None, None) => {}
         (Some(open), None) => go_on(&mut plan, scene, open),
         // It was claimed, and the status could not be written: the run is the one that is due.
-        (Some(open), Some(slot)) if open.slot == slot.key => {
+        (Some(open), Some(slot)) if open.slot.key == slot.key => {
             consume(&mut plan, scene, &slot);
             go_on(&mut plan, scene, open);
         }
@@ -154,18 +158,28 @@ fn consume(plan: &mut Plan, scene: &Scene<'_>, slot: &Slot) {
     }
 }
 
-/// A run under way goes on, here or after whoever left it; unless it would be judged by two policies.
+/// A run under way goes on, here or after whoever left it; unless it would be judged by two policies, or look at one
+/// half of its accounts in one way and at the rest in another. A changed policy makes its audits run anyway; for a
+/// changed scope the occasion is run once more.
 fn go_on(plan: &mut Plan, scene: &Scene<'_>, open: Open<'_>) {
     if open.here {
         return;
     }
     match scene.revision {
-        Some(revision) if revision == open.revision => plan.resume = Some(open.run_id.to_owned()),
-        Some(_) => {
+        None => {}
+        Some(revision) if revision != open.revision => {
             let cause = "interrupted, and its policy has changed since".to_owned();
             plan.stop = Some((open.run_id.to_owned(), cause));
         }
-        None => {}
+        Some(_) if scene.scope != open.scope => {
+            let cause =
+                "interrupted, and the accounts, regions or types asked for have changed since".to_owned();
+            plan.stop = Some((open.run_id.to_owned(), cause));
+            if !scene.suspended && scene.accounts.found > 0 {
+                plan.start = Some(open.slot.again(open.run_id));
+            }
+        }
+        Some(_) => plan.resume = Some(open.run_id.to_owned()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! What an audit stands on: its policy, its accounts, its runs so far.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use tagwarden_api::account::ClientAccount;
 use tagwarden_api::audit::{AuditAccounts, ComplianceAudit};
@@ -13,7 +14,9 @@ use tagwarden_core::scope::Scope;
 
 use super::decide::Accounts;
 use super::validate::selects;
-use crate::conditions::is_true;
+use crate::account::{self, Namesake, Rival};
+use crate::cache::Cache;
+use crate::conditions::{find, is_true};
 use crate::context::Frame;
 use crate::key::Key;
 use crate::policy::{NotInForce, in_force};
@@ -43,6 +46,15 @@ pub(super) enum Unknown {
     Policy(crate::failure::ObjectError),
 }
 
+/// How an account stands now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Since when it can be entered, if it can.
+    pub(super) ready_since: Option<Timestamp>,
+    /// Why it is as it is, in one word.
+    pub(super) reason: String,
+}
+
 /// Everything that the audit stands on.
 pub(super) async fn dereference<R: Runs>(
     frame: &Frame,
@@ -56,6 +68,7 @@ pub(super) async fn dereference<R: Runs>(
         Err(error) => Err(error.to_string()),
     };
     let (accounts, missing) = selected(&audit.spec.accounts, frame.accounts.in_namespace(&namespace));
+    let accounts = without_twins(accounts, &frame.accounts);
     let runs = recent(runs, audit).await.map_err(Unknown::Runs)?;
     Ok(Facts { policy, accounts, missing, runs })
 }
@@ -80,7 +93,42 @@ fn selected(wanted: &AuditAccounts, all: Vec<Arc<ClientAccount>>) -> (Vec<Arc<Cl
     (all.into_iter().filter(here).collect(), Vec::new())
 }
 
+/// These objects without those that name an account which another one of them has: it is looked at once, and nothing
+/// of it stays unseen.
+pub(super) fn without_twins(
+    accounts: Vec<Arc<ClientAccount>>,
+    known: &Cache<ClientAccount>,
+) -> Vec<Arc<ClientAccount>> {
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for account in &accounts {
+        *named.entry(&account.spec.account_id).or_default() += 1;
+    }
+    if named.values().all(|count| *count < 2) {
+        return accounts;
+    }
+    let all = known.all();
+    let is_twin = |account: &ClientAccount| {
+        named[&*account.spec.account_id] > 1
+            && matches!(
+                account::rival(&all, account),
+                Some(Rival { namesake: Namesake::Here(first), .. })
+                    if accounts.iter().any(|other| other.name_any() == first)
+            )
+    };
+    accounts.iter().filter(|account| !is_twin(account)).cloned().collect()
+}
+
 impl Facts {
+    /// How each selected account stands now, by name.
+    pub(super) fn standings(&self) -> BTreeMap<String, Standing> {
+        let standing = |account: &Arc<ClientAccount>| {
+            let ready = find(&account.status.as_ref()?.conditions, READY)?;
+            let ready_since = (ready.status == "True").then_some(ready.last_transition_time.0);
+            Some((account.name_any(), Standing { ready_since, reason: ready.reason.clone() }))
+        };
+        self.accounts.iter().filter_map(standing).collect()
+    }
+
     /// The selected accounts in numbers.
     pub(super) fn in_numbers(&self) -> Accounts {
         let unobserved = |account: &&Arc<ClientAccount>| {
@@ -107,12 +155,13 @@ impl Facts {
         found.chain(missing).collect()
     }
 
-    /// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins.
+    /// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins, and
+    /// those that are named stay the same ones while one is missing.
     pub(super) fn scope(&self, audit: &ComplianceAudit) -> Scope {
         let spec = &audit.spec;
         let accounts = match &spec.accounts.selector {
             _ if !spec.accounts.names.is_empty() => {
-                self.accounts.iter().map(|account| account.spec.account_id.clone()).collect()
+                spec.accounts.names.iter().map(|name| format!("name {name}")).collect()
             }
             Some(selector) => {
                 let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));

@@ -10,10 +10,12 @@ mod doors;
 mod metrics;
 mod runner;
 pub(crate) mod status;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,11 +33,12 @@ use crate::context::Context;
 use crate::controller::Reconciler;
 use crate::failure::{Next, ObjectError};
 use crate::key::Key;
+use crate::lease::Term;
 use crate::queue::Queue;
 use apply::Undone;
 use decide::{Last, Open, Plan, Scene};
 use dereference::{Facts, Unknown, dereference, recent};
-use runner::{Runner, Underway};
+use runner::{Runner, Setback, Underway};
 use status::{Obstacle, Published, View};
 use validate::{Invalid, Valid, validate};
 
@@ -46,6 +49,9 @@ const AT_LEAST_EVERY: Duration = Duration::from_mins(10);
 
 /// How soon to look again when the store does not work.
 const STORE_AGAIN: Duration = Duration::from_secs(15);
+
+/// Why a run is ended whose audit is gone.
+const DELETED: &str = "its audit was deleted";
 
 /// Characters of a token that asks for a run.
 const TOKEN_CHARS: usize = 256;
@@ -80,7 +86,11 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             facts.runs = recent(&*self.context.runs, audit).await?;
         }
         let ended = self.ended(audit, &before, &facts.runs).await?;
-        Ok(Work { facts, plan, ended, underway: self.runner.underway(&key, &uid) })
+        let open = facts.runs.iter().find(|record| !record.state.ended());
+        let setback = open.and_then(|open| self.runner.setback(&key, &open.run_id));
+        let events_refused = self.context.events.are_refused(&key.namespace);
+        let underway = self.runner.underway(&key, &uid);
+        Ok(Work { facts, plan, ended, underway, setback, events_refused })
     }
 
     fn plan(
@@ -114,10 +124,12 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             last: newest
                 .map(|record| Last { run_id: &record.run_id, revision: &record.policy_revision })
                 .or_else(|| remembered(before)),
+            scope: &facts.scope(audit).digest(),
             open: facts.runs.iter().find(|record| !record.state.ended()).map(|record| Open {
                 run_id: &record.run_id,
-                slot: &record.slot.key,
+                slot: &record.slot,
                 revision: &record.policy_revision,
+                scope: &record.scope_digest,
                 here: underway.is_some_and(|underway| underway.run_id == record.run_id),
             }),
             revision: revision.as_deref(),
@@ -130,7 +142,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
         let now = self.context.clock.now();
         let mut work = match self.work(audit, valid, now).await {
             Ok(work) => work,
-            Err(Undone::Objects(error)) => return Err(error),
+            Err(Undone::Objects(error)) => return self.without_objects(audit, valid, error).await,
             Err(Undone::Runs(error)) => return self.without_store(audit, valid, &error).await,
         };
         let before = audit.status.clone().unwrap_or_default();
@@ -138,14 +150,32 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             let status = work.status(audit, valid, &before, now);
             match self.publish(audit, valid, &status, &mut work.ended).await {
                 Ok(()) => {}
-                Err(Undone::Objects(error)) => return Err(error),
+                Err(Undone::Objects(error)) => return self.without_objects(audit, valid, error).await,
                 Err(Undone::Runs(error)) => return self.without_store(audit, valid, &error).await,
             }
         }
         let status = work.status(audit, valid, &before, now);
         self.write(audit, &status).await?;
         self.tell_ended(audit, &work.ended).await;
-        Ok(Next::After(until(now, work.plan.wake)))
+        let resumed = work.setback.and_then(|setback| setback.wait());
+        Ok(Next::After(until(now, work.plan.wake).min(resumed.unwrap_or(AT_LEAST_EVERY))))
+    }
+
+    /// Objects could not be read or written. Where that takes somebody who grants it, the status says so, and
+    /// everything else in it stays.
+    async fn without_objects(
+        &self,
+        audit: &ComplianceAudit,
+        valid: &Valid,
+        error: ObjectError,
+    ) -> Result<Next, ObjectError> {
+        if let Some(message) = error.forbidden() {
+            let before = audit.status.clone().unwrap_or_default();
+            let obstacle = Obstacle::Forbidden(message);
+            let status = self.blocked(audit, &before, valid.compliant_when.as_ref(), obstacle);
+            self.write(audit, &status).await?;
+        }
+        Err(error)
     }
 
     /// The store does not work: the status says so, and everything else in it stays.
@@ -191,11 +221,15 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             generation: generation(audit),
             before,
             suspended: audit.spec.suspend,
+            events_refused: self.context.events.are_refused(&Key::of(audit).namespace),
             compliant_when,
             obstacle: Some(obstacle),
             accounts: decide::Accounts::default(),
+            key: &Key::of(audit),
+            standings: &BTreeMap::new(),
             runs: &[],
             underway: None,
+            setback: None,
             ended: &[],
             token: None,
             slot: None,
@@ -222,6 +256,8 @@ struct Work {
     plan: Plan,
     ended: Vec<Published>,
     underway: Option<Underway>,
+    setback: Option<Setback>,
+    events_refused: Option<bool>,
 }
 
 impl Work {
@@ -238,11 +274,15 @@ impl Work {
             generation: generation(audit),
             before,
             suspended: audit.spec.suspend,
+            events_refused: self.events_refused,
             compliant_when: valid.compliant_when.as_ref(),
             obstacle: obstacle(audit, &self.facts),
             accounts: self.facts.in_numbers(),
+            key: &Key::of(audit),
+            standings: &self.facts.standings(),
             runs: &self.facts.runs,
             underway: self.underway.as_ref(),
+            setback: self.setback.as_ref().filter(|_| self.underway.is_none()),
             ended: &self.ended,
             token: self.plan.token.clone(),
             slot: self.plan.slot,
@@ -261,24 +301,40 @@ impl<I: Inventory, R: Runs> Reconciler for AuditReconciler<I, R> {
         if audit.metadata.deletion_timestamp.is_some() {
             return Ok(Next::OnChange);
         }
+        let key = Key::of(&*audit);
+        if let Some(another) = self.runner.meet(&key, &audit.uid().unwrap_or_default()) {
+            self.end_runs(&key, another);
+        }
         match validate(&audit.spec, &self.context.registry) {
             Ok(valid) => self.reconcile_valid(&audit, &valid).await,
             Err(invalid) => self.reconcile_invalid(&audit, invalid).await,
         }
     }
 
-    /// Runs of an audit that is gone are ended, in the background: deleting waits for nobody.
     fn forget(&self, key: &Key) {
         self.metrics.forget(key);
         self.context.metrics.forget("ComplianceAudit", key);
-        let Some(uid) = self.runner.forget(key) else { return };
+        if let Some(uid) = self.runner.forget(key) {
+            self.end_runs(key, uid);
+        }
+    }
+
+    /// Runs of audits that were deleted while nobody looked are ended.
+    fn leading(&self, term: &Term) {
+        sweep::start(&self.context.frame, &self.context.runs, term.clone());
+    }
+}
+
+impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
+    /// Ends the runs of an audit that is gone, in the background: deleting waits for nobody.
+    fn end_runs(&self, key: &Key, uid: String) {
         let (runs, key, now) = (Arc::clone(&self.context.runs), key.clone(), self.context.clock.now());
         self.context.beside.spawn(async move {
             let Ok(known) = runs.recent(&key.namespace, &uid, dereference::RUNS).await else { return };
             for record in known.iter().filter(|record| !record.state.ended()) {
                 let run =
                     RunKey { tenant: Arc::clone(&key.namespace), run_id: record.run_id.as_str().into() };
-                if let Err(error) = runs.stop(&run, &cancelled("its audit was deleted".into()), now).await {
+                if let Err(error) = runs.stop(&run, &cancelled(DELETED.into()), now).await {
                     tracing::warn!(%key, run_id = record.run_id, %error, "the run of a deleted audit was not ended");
                 }
             }

@@ -1,6 +1,10 @@
 //! What the status of an audit says.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
+use tagwarden_api::REQUESTED_AT;
 use tagwarden_api::audit::{
     AccountsStatus, ComplianceAuditStatus, CompliantWhen, FailingAccount, HistoryLine, PolicyUsed, ReportRef,
     RunPhase, RunResult, RunStatus, TagCount, Trigger as ShownTrigger,
@@ -15,8 +19,10 @@ use tagwarden_core::run::{RunState, Trigger};
 use tagwarden_core::tally::Tally;
 
 use super::decide::Accounts;
-use super::runner::Underway;
-use crate::conditions::{Answer, Finding, bounded, find, merge, seconds};
+use super::dereference::Standing;
+use super::runner::{Setback, Underway};
+use crate::conditions::{Answer, Finding, NO_EVENTS, bounded, find, merge, note_events, seconds};
+use crate::key::Key;
 use crate::write::STATUS_BYTES_MAX;
 
 /// Lines of the history.
@@ -35,14 +41,22 @@ pub(super) struct View<'a> {
     pub(super) generation: i64,
     pub(super) before: &'a ComplianceAuditStatus,
     pub(super) suspended: bool,
+    /// Whether events are, as far as that is known.
+    pub(super) events_refused: Option<bool>,
     pub(super) compliant_when: Option<&'a CompliantWhen>,
     /// What keeps the audit from running at all.
     pub(super) obstacle: Option<Obstacle>,
     pub(super) accounts: Accounts,
+    /// The audit.
+    pub(super) key: &'a Key,
+    /// How its accounts stand now, by name.
+    pub(super) standings: &'a BTreeMap<String, Standing>,
     /// Newest first.
     pub(super) runs: &'a [RunRecord],
     /// The run that this process works on.
     pub(super) underway: Option<&'a Underway>,
+    /// Why the open run does not go on now.
+    pub(super) setback: Option<&'a Setback>,
     /// Runs that ended since the status was last written, oldest first.
     pub(super) ended: &'a [Published],
     pub(super) token: Option<String>,
@@ -69,6 +83,8 @@ pub(super) enum Obstacle {
     Policy(String),
     /// No account is selected.
     NoAccounts(String),
+    /// The API server does not let us do what a run needs.
+    Forbidden(String),
     /// The store does not work now.
     Store(String),
 }
@@ -90,15 +106,16 @@ pub(super) fn status(view: &View<'_>) -> ComplianceAuditStatus {
         status.last_attempt_time = Some(seconds(newest.started_at));
     }
     for ended in view.ended {
-        take(&mut status, ended);
+        take(&mut status, ended, view.standings);
     }
-    let findings = findings(view, &status);
+    let mut findings = findings(view, &status);
+    note_events(&mut findings, &before.conditions, view.events_refused);
     status.conditions = merge(&before.conditions, findings, view.generation, view.now);
     fit(status)
 }
 
 /// What a run that ended changes.
-fn take(status: &mut ComplianceAuditStatus, ended: &Published) {
+fn take(status: &mut ComplianceAuditStatus, ended: &Published, standings: &BTreeMap<String, Standing>) {
     let Published { record, outcome, reported } = ended;
     if *reported {
         status.report_ref = Some(ReportRef { name: record.run_id.clone() });
@@ -114,7 +131,7 @@ fn take(status: &mut ComplianceAuditStatus, ended: &Published) {
         revision: bounded(&record.policy_revision, 80),
     });
     let Some(outcome) = outcome else { return };
-    status.accounts = Some(accounts(outcome));
+    status.accounts = Some(accounts(outcome, standings));
     if record.state == RunState::Succeeded {
         status.last_successful_time = record.finished_at.map(seconds);
         status.summary = Some(summary(outcome));
@@ -138,7 +155,10 @@ pub(crate) fn summary(outcome: &RunOutcome) -> Summary {
             .into_iter()
             .map(|severity| (severity.as_str().to_owned(), number(tally.by_severity[severity as usize])))
             .collect(),
-        gaps: number(outcome.gaps),
+        // Those of accounts of which nothing was seen are told as accounts.
+        gaps: number(
+            outcome.accounts.iter().filter(|line| line.failure.is_none()).map(|line| line.gaps).sum(),
+        ),
     }
 }
 
@@ -171,11 +191,16 @@ pub(crate) fn small(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-fn accounts(outcome: &RunOutcome) -> AccountsStatus {
+pub(crate) fn accounts(outcome: &RunOutcome, standings: &BTreeMap<String, Standing>) -> AccountsStatus {
     let failed = outcome.failing().count();
+    // An account that is known not to be usable says best why.
+    let own = |name: &str| {
+        let standing = standings.get(name).filter(|standing| standing.ready_since.is_none())?;
+        Some(bounded(&standing.reason, 128))
+    };
     let failing = outcome.failing().take(NAMED).map(|(line, gap)| FailingAccount {
         name: bounded(&line.name, 253),
-        reason: word(gap.state).into(),
+        reason: own(&line.name).unwrap_or_else(|| word(gap.state).into()),
         message: Some(bounded(&gap.cause, CAUSE_CHARS)),
     });
     AccountsStatus {
@@ -270,6 +295,9 @@ fn findings(view: &View<'_>, status: &ComplianceAuditStatus) -> Vec<Finding> {
         Some(Obstacle::Invalid { reason, message }) => {
             findings.push(Finding::new(STALLED, true, reason, message.clone()));
         }
+        Some(Obstacle::Forbidden(message)) => {
+            findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message.clone()));
+        }
         Some(Obstacle::Store(cause)) => {
             let message = format!("the store does not work: {cause}");
             findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message));
@@ -277,8 +305,19 @@ fn findings(view: &View<'_>, status: &ComplianceAuditStatus) -> Vec<Finding> {
         _ => {
             if let Some(run) = &status.run {
                 // Without the number of accounts that are done: this message would change all the time.
-                let message = format!("run {} is under way", run.id);
-                findings.push(Finding::new(RECONCILING, true, reason::PROGRESSING, message));
+                findings.push(match view.setback {
+                    None => {
+                        let message = format!("run {} is under way", run.id);
+                        Finding::new(RECONCILING, true, reason::PROGRESSING, message)
+                    }
+                    Some(setback) => {
+                        let message = format!(
+                            "run {} could not go on, and is taken up again: {}",
+                            run.id, setback.cause
+                        );
+                        Finding::new(RECONCILING, true, reason::PROGRESSING_WITH_RETRY, message)
+                    }
+                });
             }
         }
     }
@@ -296,6 +335,9 @@ fn ready(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
         Some(Obstacle::NoAccounts(message)) => {
             return Finding::new(READY, false, reason::NO_ACCOUNTS, message.clone());
         }
+        Some(Obstacle::Forbidden(message)) => {
+            return Finding::new(READY, false, reason::FORBIDDEN, message.clone());
+        }
         Some(Obstacle::Store(_)) | None => by_last_run(view, status),
     };
     if view.suspended {
@@ -303,6 +345,27 @@ fn ready(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
         return Finding { reason: reason::SUSPENDED, message, ..finding };
     }
     finding
+}
+
+/// What to do where accounts that the last run could not look into have been mended since. Nobody else would see to
+/// that before the next slot of the schedule.
+fn hint(view: &View<'_>, status: &ComplianceAuditStatus, since: Timestamp) -> Option<String> {
+    let failing = status.accounts.iter().flat_map(|accounts| &accounts.failing);
+    let is_mended = |name: &str| {
+        let ready_since = view.standings.get(name).and_then(|standing| standing.ready_since);
+        ready_since.is_some_and(|ready_since| ready_since >= since)
+    };
+    let mut mended = failing.map(|account| &*account.name).filter(|name| is_mended(name));
+    let first = mended.next().filter(|_| !view.suspended && status.run.is_none())?;
+    let Key { namespace, name } = view.key;
+    let who = match mended.count() {
+        0 => format!("ClientAccount {first} is"),
+        more => format!("ClientAccount {first} and {more} more are"),
+    };
+    Some(format!(
+        "; {who} Ready since: to look again now, kubectl annotate --overwrite complianceaudit {name} -n {namespace} \
+         {REQUESTED_AT}=\"$(date)\""
+    ))
 }
 
 /// Begins the message of an audit that is suspended, before what it would say otherwise.
@@ -325,7 +388,9 @@ fn by_last_run(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
             reason: record.reason.as_deref(),
             cause: record.cause.as_deref(),
         };
-        return says(&last, status);
+        let mut finding = says(&last, status);
+        finding.message.extend(hint(view, status, record.started_at));
+        return finding;
     }
     // The store has forgotten it, or is away; the status has not.
     let Some(line) = status.history.iter().find(|line| line.result != RunResult::Cancelled) else {
@@ -336,7 +401,8 @@ fn by_last_run(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {
     match find(&view.before.conditions, READY) {
         // Said with more detail before.
         Some(before) if before.message.contains(&line.id) && before.status == finding.answer.as_str() => {
-            let message = before.message.strip_prefix(SUSPENDED).unwrap_or(&before.message).to_owned();
+            let message = before.message.strip_prefix(SUSPENDED).unwrap_or(&before.message);
+            let message = message.strip_suffix(NO_EVENTS).unwrap_or(message).to_owned();
             let known = tagwarden_api::condition::REASONS.iter().find(|known| known.name == before.reason);
             let reason = known.map(|known| known.name).filter(|reason| *reason != reason::SUSPENDED);
             Finding { message, reason: reason.unwrap_or(finding.reason), ..finding }
@@ -373,24 +439,19 @@ fn says(last: &LastRun<'_>, status: &ComplianceAuditStatus) -> Finding {
 
 /// What could not be seen, in words.
 pub(crate) fn partial(summary: &Summary, accounts: Option<&AccountsStatus>) -> String {
-    let mut parts = Vec::new();
-    match accounts {
-        Some(accounts) if accounts.failed > 0 => {
-            parts.push(format!("{} of {} accounts", accounts.failed, accounts.total));
+    let mut told = String::new();
+    let mut tell = |count: i64, one: &str, many: &str, what: &str| {
+        if count > 0 {
+            let _ = write!(told, "; {count} {} {what}", if count == 1 { one } else { many });
         }
-        _ => {}
+    };
+    if let Some(accounts) = accounts {
+        let of = format!("of {} accounts", accounts.total);
+        tell(accounts.failed.into(), &of, &of, "could not be entered or read");
     }
-    if summary.gaps > 0 {
-        parts.push(format!("{} cells of account, region and type", summary.gaps));
-    }
-    if summary.unknown > 0 {
-        parts.push(format!("the tags of {} resources", summary.unknown));
-    }
-    if parts.is_empty() {
-        "; not everything could be seen".to_owned()
-    } else {
-        format!("; could not fully see {}", parts.join(", "))
-    }
+    tell(summary.gaps, "cell", "cells", "of account, region and type could not be fully seen");
+    tell(summary.unknown, "resource has", "resources have", "tags that could not be read");
+    if told.is_empty() { "; not everything could be seen".to_owned() } else { told }
 }
 
 fn before_the_first(view: &View<'_>, status: &ComplianceAuditStatus) -> Finding {

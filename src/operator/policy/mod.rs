@@ -48,9 +48,11 @@ impl Reconciler for PolicyReconciler {
         let users = dereference::users(frame, &policy);
         let now = frame.clock.now();
         let plan = decide::decide(&resolved, now);
-        apply::apply(frame, &policy, &resolved, &plan).await?;
+        // Whether it could be kept for a restart or not, it is in force, and that is said.
+        let kept = apply::apply(frame, &policy, &resolved, &plan).await;
         let status = status::status(&policy, &resolved, users, now);
         apply::publish(frame, &policy, &resolved, status).await?;
+        kept?;
         Ok(plan.next)
     }
 

@@ -3,6 +3,7 @@
 //! Not a kind that is reconciled: its audit makes and prunes it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -20,7 +21,7 @@ use tagwarden_app::audit::ports::RunRecord;
 use tagwarden_core::report::ViolationRow;
 use tagwarden_core::run::{RunState, label_value};
 
-use crate::audit::status::{number, partial, result, score, shown, small, summary, top_tags};
+use crate::audit::status::{accounts, number, partial, result, score, shown, small, summary, top_tags};
 use crate::conditions::{bounded, seconds};
 use crate::context::Frame;
 use crate::failure::ObjectError;
@@ -162,7 +163,8 @@ pub(crate) fn status(
     if record.state == RunState::Succeeded {
         let found = summary(outcome);
         if !found.complete && status.message.is_none() {
-            status.message = Some(partial(&found, None).trim_start_matches("; ").to_owned());
+            let accounts = accounts(outcome, &BTreeMap::new());
+            status.message = Some(partial(&found, Some(&accounts)).trim_start_matches("; ").to_owned());
         }
         status.summary = Some(found);
     }

@@ -323,6 +323,34 @@ on_both! {
         assert!(matches!(runs.take(&key, "pod-1", at(201)).await, Err(RunsError::NotFound(_))));
     }
 
+    async fn runs_that_have_not_ended_are_found_page_by_page(bed) {
+        let store = bed.open().await;
+        let runs = runs(&store);
+        let of = |tenant: &str, token: &str| NewRun {
+            tenant: tenant.into(), audit_uid: format!("uid-{token}"), ..new_run(Slot::on_demand(token, at(0)), 1)
+        };
+        let mut keys = Vec::new();
+        for (tenant, token) in [("team-a", "1"), ("team-a", "2"), ("team-a", "3"), ("team-b", "4"), ("team-c", "5")] {
+            keys.push(claimed(&runs, &of(tenant, token)).await);
+        }
+        runs.take(&keys[0], "pod", at(1)).await.unwrap();
+        runs.stop(&keys[1], &cancelled("enough".into()), at(2)).await.unwrap();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = runs.unfinished(None, after.as_ref(), 2).await.unwrap();
+            assert!(page.len() <= 2);
+            let Some(last) = page.last() else { break };
+            after = Some(last.key.clone());
+            found.extend(page.into_iter().map(|run| (run.key, run.audit_uid)));
+        }
+        let wanted = [(0, "uid-1"), (2, "uid-3"), (3, "uid-4"), (4, "uid-5")];
+        let wanted = wanted.map(|(index, uid): (usize, &str)| (keys[index].clone(), uid.to_owned()));
+        assert_eq!(found, wanted);
+        let one = runs.unfinished(Some("team-b"), None, 9).await.unwrap();
+        assert_eq!(one.into_iter().map(|run| run.key).collect::<Vec<_>>(), [keys[3].clone()]);
+        assert_eq!(runs.recent("team-a", "uid-1", 1).await.unwrap()[0].scope_digest, Scope::default().digest());
+    }
+
     async fn nobody_sees_the_runs_of_another_tenant(bed) {
         let store = bed.open().await;
         let runs = runs(&store);

@@ -33,7 +33,7 @@ fn account_manifest(number: usize, account: &Account) -> String {
 }
 
 fn process(proxy: &Proxy, database: &str) -> Setup {
-    Setup::new().behind(proxy).args(["--store", database])
+    Setup::new().behind(proxy).args(["--store", database, "--allow-no-external-id"])
 }
 
 /// Looks at the objects in the database, beside the processes.

@@ -180,6 +180,44 @@ on_every_server! {
         replica.terminate().await;
     }
 
+    async fn an_audit_that_is_deleted_while_nobody_looks_ends_its_run(target) {
+        let world = World::new(target, 3).await;
+        world.audit("nightly", json!({})).await;
+        world.audit("kept", json!({})).await;
+        let first = world.replica("one", Cloud::new(3, &[], &[3])).await;
+        let halfway = |status: &ComplianceAuditStatus| status.run.as_ref().is_some_and(|run| run.accounts_done == 2);
+        let gone = world.status("nightly", halfway).await.run.unwrap().id;
+        world.status("kept", halfway).await;
+        first.kill();
+        world.delete("nightly").await;
+        let second = world.replica("two", Cloud::new(3, &[], &[])).await;
+        world.status("kept", ready).await;
+        world.until("the run of the deleted one has ended", || async {
+            world.runs().await.contains(&(gone.clone(), "cancelled".to_owned()))
+        }).await;
+        second.terminate().await;
+    }
+
+    async fn a_run_whose_audit_changes_between_its_halves_is_begun_anew(target) {
+        let world = World::new(target, 3).await;
+        world.audit("nightly", json!({})).await;
+        let first = world.replica("one", Cloud::new(3, &[], &[3])).await;
+        let halfway = |status: &ComplianceAuditStatus| status.run.as_ref().is_some_and(|run| run.accounts_done == 2);
+        let broken_off = world.status("nightly", halfway).await.run.unwrap().id;
+        first.kill();
+        world.patch("nightly", json!({"spec": {"regions": {"include": ["eu-west-1"]}}})).await;
+        let second = world.replica("two", Cloud::new(3, &[], &[])).await;
+        let status = world.status("nightly", ready).await;
+        let again = status.history[0].id.clone();
+        assert_eq!(world.runs().await, [
+            (broken_off.clone(), "cancelled".to_owned()), (again.clone(), "succeeded".to_owned()),
+        ]);
+        assert_eq!(status.summary.as_ref().unwrap().resources, 6, "of one region alone");
+        assert!(world.found(&again).await.values().flatten().all(|arn| arn.contains(":eu-west-1:")));
+        assert_eq!(second.cloud.entered().len(), 3, "all of it anew");
+        second.terminate().await;
+    }
+
     async fn only_so_many_reports_are_kept(target) {
         let world = World::new(target, 1).await;
         let _replica = world.replica("one", Cloud::new(1, &[], &[])).await;

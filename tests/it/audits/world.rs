@@ -342,7 +342,8 @@ impl World {
         let (identity, until, cloud_of) = (identity.to_owned(), stop.clone(), Arc::clone(&cloud));
         let ended = runtime.spawn(async move {
             let client = server.client().await;
-            let settings = Settings::new(Scope::Namespaces(vec![namespace.clone()]), identity);
+            let mut settings = Settings::new(Scope::Namespaces(vec![namespace.clone()]), identity);
+            settings.allow_no_external_id = true;
             let registry = Registry::builtin();
             let fence = Fence::closed();
             let frame =

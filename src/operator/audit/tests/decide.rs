@@ -27,6 +27,12 @@ fn valid(spec: &serde_json::Value) -> Valid {
 static NIGHTLY: LazyLock<Valid> = LazyLock::new(|| valid(&json!({"schedule": "0 3 * * *"})));
 static ON_DEMAND: LazyLock<Valid> = LazyLock::new(|| valid(&json!({})));
 
+static EARLIER: LazyLock<Slot> = LazyLock::new(|| Slot::schedule(at("2026-11-21T03:00:00Z")));
+
+/// A run that another process has left.
+static LEFT: LazyLock<Open<'_>> =
+    LazyLock::new(|| Open { run_id: "left", slot: &EARLIER, revision: "r1", scope: "s1", here: false });
+
 const LAST: Last<'_> = Last { run_id: "nightly-20261120-0300", revision: "r1" };
 
 /// An audit of last week whose run of this night is over; now it is noon.
@@ -42,6 +48,7 @@ fn idle(valid: &Valid) -> Scene<'_> {
         last_slot: Some(at("2026-11-21T03:00:00Z")),
         last: Some(LAST),
         open: None,
+        scope: "s1",
         revision: Some("r1"),
         changed_at: None,
         accounts: Accounts { found: 3, unobserved: 0, ready: 2 },
@@ -135,7 +142,7 @@ fn a_suspended_audit_starts_nothing_and_lets_what_runs_go_on() {
     assert_eq!((plan.start, plan.slot, plan.next_due), (None, None, None));
     assert_eq!(plan.token.as_deref(), Some("now"), "it is not acted upon later either");
     assert_eq!(plan.notices, [Notice::Ignored("now".into())]);
-    let open = Open { run_id: "r", slot: "earlier", revision: "r1", here: false };
+    let open = Open { run_id: "r", ..*LEFT };
     let left = Scene { suspended: true, open: Some(open), ..idle(&NIGHTLY) };
     assert_eq!(decide(&left).resume.as_deref(), Some("r"));
     let new = Scene { suspended: true, last: None, last_slot: None, ..idle(&ON_DEMAND) };
@@ -194,7 +201,7 @@ fn a_changed_policy_runs_when_it_has_settled() {
 fn what_is_due_while_a_run_is_under_way() {
     let replacing = valid(&json!({"schedule": "0 3 * * *", "concurrencyPolicy": "Replace"}));
     assert_eq!((NIGHTLY.concurrency, replacing.concurrency), (Forbid, Replace));
-    let open = Some(Open { run_id: "under-way", slot: "earlier", revision: "r1", here: true });
+    let open = Some(Open { run_id: "under-way", here: true, ..*LEFT });
     let slot = at("2026-11-22T03:00:00Z");
 
     let forbid = decide(&Scene { now: slot, open, ..idle(&NIGHTLY) });
@@ -222,7 +229,7 @@ fn a_run_that_is_due_and_under_way_already_is_not_started_again() {
     for concurrency in ["Forbid", "Replace"] {
         let valid = valid(&json!({"concurrencyPolicy": concurrency}));
         let slot = Slot::on_demand("now", idle(&valid).now);
-        let open = Some(Open { run_id: "asked-for", slot: &slot.key, revision: "r1", here: false });
+        let open = Some(Open { run_id: "asked-for", slot: &slot, ..*LEFT });
         let plan = decide(&Scene { token: Some("now"), open, ..idle(&valid) });
         assert_eq!((plan.start, plan.stop, plan.notices), (None, None, Vec::new()), "{concurrency}");
         assert_eq!((plan.token.as_deref(), plan.resume.as_deref()), (Some("now"), Some("asked-for")));
@@ -231,16 +238,43 @@ fn a_run_that_is_due_and_under_way_already_is_not_started_again() {
 
 #[test]
 fn a_run_that_was_left_is_resumed_unless_its_policy_changed() {
-    let left = |revision| Some(Open { run_id: "left", slot: "earlier", revision, here: false });
+    let left = |revision| Some(Open { revision, ..*LEFT });
     let resumed = decide(&Scene { open: left("r1"), ..idle(&NIGHTLY) });
     assert_eq!((resumed.resume.as_deref(), resumed.stop), (Some("left"), None));
-    let here = Some(Open { run_id: "left", slot: "earlier", revision: "r1", here: true });
+    let here = Some(Open { here: true, ..*LEFT });
     assert_eq!(decide(&Scene { open: here, ..idle(&NIGHTLY) }).resume, None);
     let other = decide(&Scene { open: left("r0"), ..idle(&NIGHTLY) });
     assert_eq!(other.resume, None);
     assert!(other.stop.is_some_and(|(_, cause)| cause.contains("policy has changed")));
     let none = decide(&Scene { open: left("r1"), revision: None, ..idle(&NIGHTLY) });
     assert_eq!((none.resume, none.stop), (None, None), "it waits for its policy");
+}
+
+#[test]
+fn a_run_that_was_left_is_begun_anew_when_its_scope_changed() {
+    let changed = Scene { open: Some(*LEFT), scope: "s2", ..idle(&NIGHTLY) };
+    let plan = decide(&changed);
+    assert_eq!(plan.resume, None);
+    assert!(plan.stop.is_some_and(|(run, cause)| run == "left" && cause.contains("have changed since")));
+    let again = plan.start.unwrap();
+    assert_eq!((again.trigger, again.at), (EARLIER.trigger, EARLIER.at), "it is the same occasion");
+    assert_ne!(again.key, EARLIER.key, "which is used up");
+    assert_eq!((plan.slot, plan.token), (None, None));
+
+    // Claimed, and interrupted again: another change makes another run of it, none does not.
+    let second = Open { run_id: "second", slot: &again, scope: "s2", ..*LEFT };
+    assert_eq!(decide(&Scene { open: Some(second), ..changed }).resume.as_deref(), Some("second"));
+    let changed = Scene { open: Some(*LEFT), scope: "s2", ..idle(&NIGHTLY) };
+    let third = decide(&Scene { open: Some(second), scope: "s3", ..changed }).start.unwrap();
+    assert_ne!(third.key, again.key);
+
+    let changed = || Scene { open: Some(*LEFT), scope: "s2", ..idle(&NIGHTLY) };
+    let here = Some(Open { here: true, ..*LEFT });
+    assert_eq!(decide(&Scene { open: here, ..changed() }).stop, None, "it goes on by what it began with");
+    let suspended = decide(&Scene { suspended: true, ..changed() });
+    assert!(suspended.stop.is_some() && suspended.start.is_none());
+    let both = decide(&Scene { revision: Some("r2"), ..changed() });
+    assert!(both.stop.is_some() && both.start.is_none(), "the changed policy makes it run");
 }
 
 proptest! {

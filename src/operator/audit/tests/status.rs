@@ -1,7 +1,7 @@
 //! What a status says, and that it is never too large.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use serde_json::json;
@@ -17,9 +17,11 @@ use tagwarden_core::run::{RunState, Slot};
 use tagwarden_core::tally::Tally;
 
 use crate::audit::decide::Accounts;
-use crate::audit::runner::Underway;
+use crate::audit::dereference::Standing;
+use crate::audit::runner::{Setback, Underway};
 use crate::audit::status::{Obstacle, Published, View, score, status};
 use crate::conditions::find;
+use crate::key::Key;
 use crate::report;
 use crate::write::STATUS_BYTES_MAX;
 
@@ -34,6 +36,7 @@ fn record(run_id: &str, state: RunState, seconds: i64) -> RunRecord {
         state,
         policy_name: "corp".into(),
         policy_revision: "sha256:1".into(),
+        scope_digest: "sha256:2".into(),
         started_at: at(seconds),
         finished_at: state.ended().then(|| at(seconds + 42)),
         reason: None,
@@ -85,6 +88,9 @@ fn failed(run_id: &str, seconds: i64, reason: &str) -> Published {
     Published { record, outcome: None, reported: true }
 }
 
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::new("tenant", "nightly"));
+static NOBODY: BTreeMap<String, Standing> = BTreeMap::new();
+
 const READY_ACCOUNTS: Accounts = Accounts { found: 3, unobserved: 0, ready: 3 };
 
 /// What becomes of a status when these runs have ended.
@@ -103,11 +109,15 @@ fn view(before: &ComplianceAuditStatus) -> View<'_> {
         generation: 2,
         before,
         suspended: false,
+        events_refused: None,
         compliant_when: None,
         obstacle: None,
         accounts: READY_ACCOUNTS,
+        key: &KEY,
+        standings: &NOBODY,
         runs: &[],
         underway: None,
+        setback: None,
         ended: &[],
         token: None,
         slot: None,
@@ -213,6 +223,7 @@ fn what_stands_in_the_way_is_said() {
         ),
         (Obstacle::Policy("there is none".into()), "False DependencyNotReady", "-", "-"),
         (Obstacle::NoAccounts("there is none".into()), "False NoAccounts", "-", "-"),
+        (Obstacle::Forbidden("no".into()), "False Forbidden", "-", "True ProgressingWithRetry"),
         (Obstacle::Store("away".into()), "True Succeeded", "-", "True ProgressingWithRetry"),
     ];
     for (obstacle, ready, stalled, reconciling) in table {
@@ -249,6 +260,68 @@ fn before_the_first_result_it_says_what_it_waits_for() {
 }
 
 #[test]
+fn what_was_not_seen_is_told_as_what_it_is() {
+    let message = |outcome: RunOutcome| {
+        let status = after(&ComplianceAuditStatus::default(), &[succeeded("r", 0, outcome)], None);
+        find(&status.conditions, READY).unwrap().message.clone()
+    };
+    let mut patchy = outcome(Tally { unknown: 1, ..tally(9, 1) }, 1);
+    patchy.add(AccountOutcome { name: "patchy".into(), cells: 7, gaps: 2, ..AccountOutcome::default() });
+    assert_eq!(
+        message(patchy),
+        "run r judged 10 resources; 1 of 3 accounts could not be entered or read; 2 cells of account, region and type \
+         could not be fully seen; 1 resource has tags that could not be read"
+    );
+    assert_eq!(
+        message(outcome(tally(10, 0), 2)),
+        "run r judged 10 resources; 2 of 3 accounts could not be entered or read"
+    );
+}
+
+#[test]
+fn an_account_that_failed_says_why_itself_and_how_to_look_again_once_it_is_mended() {
+    let standing = |ready_since: Option<i64>, reason: &str| {
+        BTreeMap::from([(
+            "closed-0".to_owned(),
+            Standing { ready_since: ready_since.map(at), reason: reason.into() },
+        )])
+    };
+    let ended = [succeeded("r", 100, outcome(tally(10, 0), 2))];
+    let runs = [ended[0].record.clone()];
+    let shut = standing(None, "ExternalIdNotAllowed");
+    let before = ComplianceAuditStatus::default();
+    let before = status(&View { runs: &runs, ended: &ended, standings: &shut, ..view(&before) });
+    let failing = &before.accounts.as_ref().unwrap().failing;
+    assert_eq!((&*failing[0].reason, &*failing[1].reason), ("ExternalIdNotAllowed", "AccessDenied"));
+
+    let message = |standings: &BTreeMap<String, Standing>, suspended: bool| {
+        let status = status(&View { runs: &runs, standings, suspended, ..view(&before) });
+        find(&status.conditions, READY).unwrap().message.clone()
+    };
+    let hint = "; ClientAccount closed-0 is Ready since: to look again now, kubectl annotate --overwrite \
+                complianceaudit nightly -n tenant tagwarden.io/requestedAt=\"$(date)\"";
+    assert!(message(&standing(Some(500), "Succeeded"), false).ends_with(hint));
+    // It was Ready all the time: another look would not help.
+    for (standings, suspended) in [
+        (standing(Some(50), "Succeeded"), false),
+        (shut.clone(), false),
+        (standing(Some(500), "Succeeded"), true),
+    ] {
+        assert!(!message(&standings, suspended).contains("kubectl"), "{standings:?}");
+    }
+}
+
+#[test]
+fn a_run_that_does_not_go_on_says_so() {
+    let runs = [record("r", RunState::Running, 0)];
+    let setback = Setback::for_test("r", "the store is corrupt");
+    let before = ComplianceAuditStatus::default();
+    let status = status(&View { runs: &runs, setback: Some(&setback), ..view(&before) });
+    assert_eq!(says(&status, RECONCILING), "True ProgressingWithRetry");
+    assert!(find(&status.conditions, RECONCILING).unwrap().message.ends_with("the store is corrupt"));
+}
+
+#[test]
 fn a_suspended_audit_keeps_its_answer() {
     let before =
         after(&ComplianceAuditStatus::default(), &[succeeded("r", 0, outcome(tally(10, 0), 0))], None);
@@ -257,6 +330,11 @@ fn a_suspended_audit_keeps_its_answer() {
     assert_eq!(says(&suspended, READY), "True Suspended");
     let new = status(&View { suspended: true, ..view(&ComplianceAuditStatus::default()) });
     assert_eq!(says(&new, READY), "Unknown Suspended");
+    // What is said of events is said once.
+    let noted = status(&View { events_refused: Some(true), ..view(&before) });
+    let again = status(&View { events_refused: Some(true), ..view(&noted) });
+    assert_eq!(again.conditions, noted.conditions);
+    assert_ne!(noted.conditions, before.conditions);
     // Also when the store has forgotten the run, or is away: then, and afterwards.
     let away = || Some(Obstacle::Store("away".into()));
     for obstacle in [None, away()] {
@@ -418,7 +496,7 @@ fn a_report_of_an_ordinary_run_leaves_nothing_out() {
     let report = report::status(&record("r", RunState::Succeeded, 0), Some(&big), &[], &[], at(0));
     assert_eq!((report.by_account.len(), report.by_tag.len()), (21, 1));
     assert_eq!(report.by_account[0].name, "closed-0", "what could not be seen comes first");
-    assert!(report.message.is_some_and(|message| message.contains("20 cells")));
+    assert_eq!(report.message.as_deref(), Some("20 of 21 accounts could not be entered or read"));
     let coverage = report.coverage.unwrap();
     assert_eq!((coverage.accounts, coverage.cells, coverage.gaps), (1, 24, 20));
 }
