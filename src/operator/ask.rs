@@ -23,6 +23,7 @@ use tagwarden_app::ask::{AMBIENT, AskError, Code, DoorKeeper};
 use tagwarden_app::audit::ports::{Doors, PlannedAccount};
 use tagwarden_app::ports::{Access, AccountTarget};
 use tagwarden_core::coverage::Gap;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::doors::NamespaceDoors;
 use crate::conditions::find;
@@ -41,20 +42,23 @@ const ZONE: &str = "Etc/UTC";
 #[derive(Debug, Clone)]
 pub struct DeclaredObjects {
     frame: Arc<Frame>,
+    declared: CancellationToken,
 }
 
 impl DeclaredObjects {
-    /// Those of this frame.
-    pub fn new(frame: Arc<Frame>) -> Self {
-        Self { frame }
+    /// Those of this frame. `declared` is cancelled once the manifests were applied for the first time.
+    pub fn new(frame: Arc<Frame>, declared: CancellationToken) -> Self {
+        Self { frame, declared }
     }
 
     /// The objects are not all known for a moment after the start; an empty list would be a lie.
-    fn ready(&self) -> Result<(), AskError> {
-        if self.frame.is_ready() {
-            return Ok(());
-        }
-        Err(AskError::unavailable("the control plane does not answer yet"))
+    async fn ready(&self) -> Result<(), AskError> {
+        let known = async {
+            self.declared.cancelled().await;
+            self.frame.ready().await;
+        };
+        let known = tokio::time::timeout(WITHIN, known).await;
+        known.map_err(|_| AskError::unavailable("the control plane does not answer yet"))
     }
 
     async fn policy(&self, object: &TaggingPolicy) -> PolicyView {
@@ -80,7 +84,7 @@ impl DeclaredObjects {
     }
 
     async fn write(&self, tenant: &str, order: &AuditOrder, dry_run: bool) -> Result<Written, AskError> {
-        self.ready()?;
+        self.ready().await?;
         let api: Api<ComplianceAudit> = self.frame.writer.api(tenant);
         let there = in_time(api.get_opt(&order.name)).await?;
         let resources = (!order.resource_types.is_empty())
@@ -175,7 +179,7 @@ fn refused(error: kube::Error) -> AskError {
 impl Objects for DeclaredObjects {
     fn policies<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<PolicyView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready().await?;
             let mut views = Vec::new();
             for object in self.frame.policies.in_namespace(tenant) {
                 views.push(self.policy(&object).await);
@@ -186,14 +190,14 @@ impl Objects for DeclaredObjects {
 
     fn accounts<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<AccountView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready().await?;
             Ok(self.frame.accounts.in_namespace(tenant).iter().map(|object| account(object)).collect())
         })
     }
 
     fn audits<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<AuditView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready().await?;
             Ok(self.frame.audits.in_namespace(tenant).iter().map(|object| audit_view(object)).collect())
         })
     }

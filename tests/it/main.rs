@@ -23,6 +23,7 @@ mod history;
 mod kubectl;
 mod lease;
 mod manifests_dir;
+mod mcp;
 mod pace;
 mod paging;
 mod program;
