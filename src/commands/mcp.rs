@@ -115,7 +115,7 @@ async fn serve(
     let tenant = settings.namespace.as_str();
     let declared = CancellationToken::new();
     let ask = Ask::new(
-        Arc::new(DeclaredObjects::new(Arc::clone(&frame), declared.clone())),
+        Arc::new(DeclaredObjects::after(Arc::clone(&frame), declared.clone())),
         Arc::clone(&runs) as _,
         Arc::new(checks.clone()),
         registry,
