@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_app::ask::Scope;
 use tagwarden_core::account::AccountId;
+use tagwarden_mcp::Toolset;
 
 use crate::settings::SettingFlags;
 
@@ -60,6 +61,11 @@ pub enum Command {
     /// Objects live in a store of its own or in a Kubernetes cluster, and are declared with manifest files or `kubectl`.
     /// Reads AWS, never changes it; finds credentials as the AWS CLI does.
     Run(Box<SettingFlags>),
+    /// Serve the tools for agents (MCP) over standard input and output.
+    ///
+    /// An MCP client starts it. Behind the tools is a controller as with `run`; several clients may share one SQLite store,
+    /// and one of their processes reconciles. Reads AWS, never changes it. The log goes to standard error.
+    Mcp(Box<Mcp>),
     /// Print the settings that `run` would go by, and where each comes from.
     Config(Box<Config>),
     /// Print objects, as `kubectl get` does.
@@ -96,6 +102,44 @@ const EXIT_STATUS: &str = "Exit status:
   Where several are true, the first of 2, 3, 4, 1 holds.
   Ctrl-C or SIGTERM stops a scan, whose result is then partial as any other: 0, or 4 with --fail-on-partial. A second
   one ends it at once and writes nothing (130).";
+
+/// The flags of `mcp`.
+#[derive(Debug, Args)]
+#[command(mut_args(|arg| if arg.get_help_heading() == Some("Listeners") { arg.hide(true) } else { arg }))]
+pub struct Mcp {
+    #[command(flatten)]
+    pub settings: SettingFlags,
+    /// Offer only tools that change nothing, not even audits.
+    #[arg(long, help_heading = "Tools", env = "TAGWARDEN_MCP_READ_ONLY")]
+    pub read_only: bool,
+    /// Offer only these tools: `read`, `scan` or `policy` (repeatable, or comma-separated). Without it, all.
+    #[arg(
+        long,
+        help_heading = "Tools",
+        value_name = "TOOLSET",
+        value_delimiter = ',',
+        env = "TAGWARDEN_MCP_TOOLSETS"
+    )]
+    pub toolset: Vec<Toolset>,
+    /// Do not offer this tool (repeatable, or comma-separated).
+    #[arg(
+        long,
+        help_heading = "Tools",
+        value_name = "NAME",
+        value_delimiter = ',',
+        env = "TAGWARDEN_MCP_WITHOUT_TOOLS"
+    )]
+    pub without_tool: Vec<String>,
+    /// The policy to use where there are several and the question names none.
+    #[arg(long, help_heading = "Tools", value_name = "NAME", env = "TAGWARDEN_DEFAULT_POLICY")]
+    pub default_policy: Option<String>,
+    /// How many calls the client may make in an hour; polling a run is free.
+    #[arg(long, help_heading = "Tools", value_name = "CALLS", default_value_t = 100, env = "TAGWARDEN_MCP_CALLS_PER_HOUR", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub calls_per_hour: u32,
+    /// How often the same call may be made in five minutes, before it is taken for a loop.
+    #[arg(long, help_heading = "Tools", value_name = "CALLS", default_value_t = 3, env = "TAGWARDEN_MCP_SAME_CALLS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub same_calls: u32,
+}
 
 /// The flags of `scan`.
 #[derive(Debug, Args)]
@@ -440,6 +484,8 @@ pub enum Page {
     Api,
     /// docs/reference/openapi.json.
     Openapi,
+    /// docs/reference/tools.md.
+    Tools,
 }
 
 /// Which findings are listed.

@@ -30,7 +30,7 @@ pub enum PlaneError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Another process works with the file.
-    #[error("the store is in use: another `tagwarden run` holds `{}`; several replicas need PostgreSQL", .0.display())]
+    #[error("the store is in use: another `tagwarden run` or `tagwarden mcp` holds `{}`; several replicas need PostgreSQL", .0.display())]
     InUse(PathBuf),
     /// The file that says so cannot be made.
     #[error("`{}` cannot be written", path.display())]
@@ -45,6 +45,15 @@ pub enum PlaneError {
     /// No way to the cluster.
     #[error("there is no way to a Kubernetes cluster: {0}; use --control-plane embedded to do without")]
     NoCluster(String),
+}
+
+/// Who else may work with the same SQLite file. With PostgreSQL and in a cluster several always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody: nothing decides who works.
+    Alone,
+    /// Others that say the same: a Lease decides.
+    Several,
 }
 
 /// See the module.
@@ -65,11 +74,12 @@ impl Plane {
     pub async fn open(
         settings: &Settings,
         counting: Counting,
+        sharing: Sharing,
         stop: &CancellationToken,
     ) -> Result<Self, PlaneError> {
         match settings.control_plane {
             settings::ControlPlane::Embedded => {
-                let lock = settings.store.file().map(lock).transpose()?;
+                let lock = settings.store.file().map(|file| lock(file, sharing)).transpose()?;
                 let mut options = Options::new(settings.namespace.as_str());
                 for namespace in &settings.watch_namespaces {
                     if !options.namespaces.iter().any(|name| name == namespace.as_str()) {
@@ -128,7 +138,7 @@ impl Plane {
 }
 
 /// Two processes on one file would both act on every object. A lock goes with its process, however that ends.
-fn lock(store: &Path) -> Result<File, PlaneError> {
+fn lock(store: &Path, sharing: Sharing) -> Result<File, PlaneError> {
     let mut path = store.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);
@@ -139,7 +149,11 @@ fn lock(store: &Path) -> Result<File, PlaneError> {
         }
         Err(source) => return Err(PlaneError::Lock { path, source }),
     };
-    match file.try_lock() {
+    let locked = match sharing {
+        Sharing::Alone => file.try_lock(),
+        Sharing::Several => file.try_lock_shared(),
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(PlaneError::InUse(store.to_owned())),
         // Some network file systems have no locks. One process is what they are used with.

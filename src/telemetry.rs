@@ -13,7 +13,7 @@ use crate::settings::{LogFormat, Settings};
 
 /// How the names of the crates begin that print whole requests and answers below `info`, and with them the
 /// `ExternalId` of a role, the token of a client, or the tags of a resource.
-const TALKATIVE: [&str; 4] = ["aws_", "hyper", "kube_client", "tower"];
+const TALKATIVE: [&str; 5] = ["aws_", "hyper", "kube_client", "rmcp", "tower"];
 
 /// For one-shot commands: to stderr, and only what the variable asks for (`debug`, `tagwarden_aws=trace` …).
 pub fn of_command() {

@@ -7,6 +7,7 @@ mod get;
 mod history;
 mod keys;
 mod kubeconfig;
+mod mcp;
 mod policy;
 mod registry;
 mod run;
@@ -85,6 +86,12 @@ pub enum Failure {
     /// The API of a control plane, or what is asked of it.
     #[error(transparent)]
     Connection(#[from] connection::ConnectionError),
+    /// A setting that has no effect here.
+    #[error("--{0}: `tagwarden mcp` serves standard input and output alone; `tagwarden run` has listeners")]
+    OnlyRun(String),
+    /// What stands on standard input is no client.
+    #[error(transparent)]
+    Stdio(#[from] tagwarden_mcp::StdioError),
     /// A region that no account has.
     #[error("--region: {0}")]
     Region(String),
@@ -115,11 +122,12 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
     let registry = crate::input::registry(arguments.resource_types());
     let command = match arguments.command {
         Command::Run(flags) => return run::run(*flags),
+        Command::Mcp(flags) => return mcp::run(*flags),
         command => command,
     };
     telemetry::of_command();
     match command {
-        Command::Run(_) => Ok(0),
+        Command::Run(_) | Command::Mcp(_) => Ok(0),
         Command::Scan(flags) => runtime()?.block_on(scan::run(&flags, registry?)),
         Command::Policy(command) => policy::run(&command, &registry?),
         Command::History(flags) => runtime()?.block_on(history::run(&flags)),
@@ -144,6 +152,7 @@ fn docs(page: Page) -> Result<u8, Failure> {
         Page::Conditions => reference::conditions(),
         Page::Api => reference::api(),
         Page::Openapi => tagwarden_http::document(),
+        Page::Tools => tagwarden_mcp::reference_page(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(0)

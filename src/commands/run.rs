@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Failure;
 use crate::counted::Counting;
 use crate::observed::Observed;
-use crate::plane::Plane;
+use crate::plane::{Plane, Sharing};
 use crate::settings::{ControlPlane, SettingFlags, Settings};
 use crate::web::Web;
 use crate::wire::LazyInventory;
@@ -36,7 +36,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The Lease of which replicas elect their leader.
-const LEASE: &str = "tagwarden-controller";
+pub(super) const LEASE: &str = "tagwarden-controller";
 
 pub(super) fn run(flags: SettingFlags) -> Result<u8, Failure> {
     let began = Instant::now();
@@ -70,7 +70,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         "starting"
     );
     let counting = Counting::default();
-    let plane = Arc::new(Plane::open(settings, counting.clone(), &close).await?);
+    let plane = Arc::new(Plane::open(settings, counting.clone(), Sharing::Alone, &close).await?);
     if let Some(api) = expose(settings, &plane).await? {
         tracing::info!(api = %api.address(), "the API is served");
         if api.certificate().is_none() {
@@ -193,7 +193,7 @@ fn election(settings: &Settings) -> Election {
     }
 }
 
-fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
+pub(super) fn operator_settings(settings: &Settings) -> tagwarden_operator::Settings {
     let namespaces: Vec<String> =
         settings.watch_namespaces.iter().map(|name| name.as_str().to_owned()).collect();
     let scope = if namespaces.is_empty() { Scope::All } else { Scope::Namespaces(namespaces) };
@@ -217,7 +217,7 @@ fn identity() -> String {
 }
 
 /// How long runs are kept.
-fn retention(settings: &Settings) -> Retention {
+pub(super) fn retention(settings: &Settings) -> Retention {
     Retention {
         max_age: Duration::from_secs(u64::from(settings.keep_days.get()) * 24 * 3600),
         max_runs: settings.keep_runs.get(),
@@ -268,7 +268,7 @@ async fn stop_in_time(mut operator: JoinHandle<()>, stop: &CancellationToken) {
 }
 
 /// The first signal ends the work in order, the second at once.
-async fn stop_on_signal(stop: CancellationToken) {
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
     super::scan::signal().await;
     tracing::info!("stopping");
     stop.cancel();

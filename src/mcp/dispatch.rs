@@ -292,7 +292,7 @@ mod tests {
     fn secrets_are_not_kept() {
         let Value::Object(arguments) = json!({
             "api_key": "x1", "nested": [{"ExternalId": "x2", "external_id": "x3"}], "name": "AKIAIOSFODNN7EXAMPLE",
-            "header": "Bearer x4", "note": "plain", "long": "y".repeat(5000),
+            "header": "Bearer x4", "a_note": "plain", "long": "y".repeat(5000),
         }) else {
             panic!()
         };

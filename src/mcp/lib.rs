@@ -28,6 +28,7 @@ pub use reference::page as reference_page;
 pub use tool::{Hints, Toolset, UnknownToolset};
 
 use rmcp::ServiceExt as _;
+use rmcp::service::ServerInitializeError;
 use tagwarden_app::ask::Principal;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,11 @@ pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> R
     let handler = handler::Handler::fixed(server, who);
     let running = tokio::select! {
         () = stop.cancelled() => return Ok(()),
-        started = handler.serve(rmcp::transport::stdio()) => started.map_err(|error| StdioError(error.to_string()))?,
+        started = handler.serve(rmcp::transport::stdio()) => match started {
+            // It went before it said anything.
+            Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+            started => started.map_err(|error| StdioError(error.to_string()))?,
+        },
     };
     let token = running.cancellation_token();
     tokio::select! {
@@ -48,7 +53,7 @@ pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> R
     }
 }
 
-/// The client went before it said anything, or spoke something else.
+/// The client spoke something else.
 #[derive(Debug, thiserror::Error)]
 #[error("the client does not speak MCP on standard input: {0}")]
 pub struct StdioError(String);

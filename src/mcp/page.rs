@@ -85,10 +85,13 @@ pub(crate) fn cut<T: Serialize>(
     let mut room = Room::new(room);
     let mut page: Vec<T> = Vec::new();
     for item in items.into_iter().skip(start).take(limit) {
-        if !room.takes(&item) && !page.is_empty() {
+        let fits = room.takes(&item);
+        if fits || page.is_empty() {
+            page.push(item);
+        }
+        if !fits {
             break;
         }
-        page.push(item);
     }
     let end = start.saturating_add(page.len());
     let next = (end < total).then(|| format!("+{end}"));

@@ -271,7 +271,10 @@ impl RunOut {
             status: status.into(),
             complete: answer.reading.as_ref().is_some_and(|reading| reading.complete),
             cached: answer.cached,
-            compliance_score: tally.map(|tally| rounded(tally.score())),
+            // Of a failed run the score would be 1: nothing was seen that breaks the policy.
+            compliance_score: tally
+                .filter(|tally| tally.resources() > 0 || answer.reading.as_ref().is_some_and(|r| r.complete))
+                .map(|tally| rounded(tally.score())),
             total_resources: tally.map(|tally| tally.resources()),
             compliant_resources: tally.map(|tally| tally.compliant),
             non_compliant_resources: tally.map(|tally| tally.violating),

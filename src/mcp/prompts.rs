@@ -1,5 +1,7 @@
 //! Prompts: ways to begin that have proved useful. They hold no text of anybody else but what the user typed.
 
+use std::collections::BTreeMap;
+
 use rmcp::model::{ErrorData, GetPromptResult, JsonObject, Prompt, PromptArgument, PromptMessage, Role};
 use serde_json::Value;
 
@@ -90,7 +92,7 @@ pub(crate) fn get(name: &str, arguments: Option<&JsonObject>) -> Result<GetPromp
         let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
         ErrorData::invalid_params(format!("there is no such prompt; there are: {}", names.join(", ")), None)
     })?;
-    let mut text = kind.text.to_owned();
+    let mut values = BTreeMap::new();
     for (argument, _, required) in kind.arguments {
         let given = arguments.and_then(|arguments| arguments.get(*argument)).and_then(Value::as_str);
         let given =
@@ -98,30 +100,39 @@ pub(crate) fn get(name: &str, arguments: Option<&JsonObject>) -> Result<GetPromp
         if *required && given.is_none() {
             return Err(ErrorData::invalid_params(format!("the argument {argument} is missing"), None));
         }
-        text = filled(&text, argument, given.as_deref());
+        values.extend(given.map(|given| (*argument, given)));
     }
-    let message = PromptMessage::new_text(Role::User, text);
+    let message = PromptMessage::new_text(Role::User, filled(kind.text, &values));
     Ok(GetPromptResult::new(vec![message]).with_description(kind.about))
 }
 
-/// The text with one argument in its places.
-fn filled(text: &str, argument: &str, given: Option<&str>) -> String {
-    let mut text = text.replace(&format!("{{{argument}}}"), given.unwrap_or_default());
-    let opening = format!("{{{argument}|");
-    while let Some(start) = text.find(&opening) {
-        let words = &text[start + opening.len()..];
-        // The words hold one pair of braces of their own, and end with the next.
-        let Some(end) = words.find("{}").and_then(|place| Some(place + 2 + words[place + 2..].find('}')?))
-        else {
-            break;
-        };
-        let meant = given.map(|given| words[..end].replacen("{}", given, 1)).unwrap_or_default();
-        let after = words[end + 1..].to_owned();
-        text.truncate(start);
-        text.push_str(&meant);
-        text.push_str(&after);
+/// The text with every argument in its places. What was put in is not looked at again.
+fn filled(text: &str, given: &BTreeMap<&str, String>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find('{') {
+        filled.push_str(&rest[..start]);
+        rest = &rest[start + 1..];
+        let Some(name_end) = rest.find(['|', '}']) else { break };
+        let value = given.get(&rest[..name_end]);
+        let optional = rest[name_end..].starts_with('|');
+        rest = &rest[name_end + 1..];
+        if !optional {
+            filled.push_str(value.map_or("", String::as_str));
+            continue;
+        }
+        // The words hold one pair of braces, and end with the next.
+        let Some(hole) = rest.find("{}") else { break };
+        let Some(end) = rest[hole + 2..].find('}') else { break };
+        if let Some(value) = value {
+            filled.push_str(&rest[..hole]);
+            filled.push_str(value);
+            filled.push_str(&rest[hole + 2..hole + 2 + end]);
+        }
+        rest = &rest[hole + 2 + end + 1..];
     }
-    text
+    filled.push_str(rest);
+    filled
 }
 
 #[cfg(test)]

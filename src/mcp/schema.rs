@@ -12,18 +12,20 @@ pub(crate) fn input<T: JsonSchema>() -> Arc<JsonObject> {
     let mut schema = generated::<T>();
     schema.insert("additionalProperties".into(), Value::Bool(false));
     schema.entry("properties").or_insert_with(|| json!({}));
+    strip(&mut schema, &["default"]);
     Arc::new(schema)
 }
 
-/// The schema of what a tool answers. A rehearsal has `dry_run` in place of everything else, so nothing is required at
-/// the top.
+/// The schema of what a tool answers. A rehearsal has `dry_run` in place of everything else, so nothing is required;
+/// and clients load the schemas of all tools at once, so they are kept small.
 pub(crate) fn output<T: JsonSchema>() -> Arc<JsonObject> {
     let mut schema = generated::<T>();
     schema.remove("required");
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.insert("dry_run".into(), json!({"type": "string"}));
     }
-    strip(&mut schema, &["description"]);
+    strip(&mut schema, &["description", "required", "minimum"]);
+    flatten(&mut schema, true);
     Arc::new(schema)
 }
 
@@ -83,6 +85,29 @@ fn words(object: &mut JsonObject) {
         object.insert("type".into(), json!("string"));
         object.insert("enum".into(), Value::Array(words));
     }
+}
+
+/// An object inside is an object, and no more is said of it; the items of a list at the top are described.
+fn flatten(object: &mut JsonObject, items_described: bool) {
+    let Some(Value::Object(properties)) = object.get_mut("properties") else { return };
+    for property in properties.values_mut() {
+        let Value::Object(property) = property else { continue };
+        if property.contains_key("properties") {
+            *property = plain_object();
+        } else if let Some(Value::Object(items)) = property.get_mut("items")
+            && items.contains_key("properties")
+        {
+            if items_described {
+                flatten(items, false);
+            } else {
+                *items = plain_object();
+            }
+        }
+    }
+}
+
+fn plain_object() -> JsonObject {
+    JsonObject::from_iter([("type".to_owned(), json!("object"))])
 }
 
 /// Takes these keywords out, but leaves properties of the same name.

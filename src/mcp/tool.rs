@@ -152,7 +152,7 @@ impl Entry {
 
     /// As a client sees it.
     pub(crate) fn listed(&self) -> Listed {
-        let hints = ToolAnnotations::with_title(self.title)
+        let hints = ToolAnnotations::new()
             .read_only(self.hints.read_only)
             .destructive(self.hints.destructive)
             .idempotent(self.hints.idempotent)
@@ -168,11 +168,8 @@ impl Entry {
 fn with_dry_run(schema: Arc<JsonObject>) -> Arc<JsonObject> {
     let mut schema = Arc::unwrap_or_clone(schema);
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
-        let about = "Only say what would be done: no cloud call, nothing written, not counted.";
-        properties.insert(
-            "dry_run".into(),
-            serde_json::json!({"type": "boolean", "default": false, "description": about}),
-        );
+        let about = "Only say what would be done.";
+        properties.insert("dry_run".into(), serde_json::json!({"type": "boolean", "description": about}));
     }
     Arc::new(schema)
 }

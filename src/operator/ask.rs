@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tagwarden_api::REQUESTED_AT;
@@ -23,6 +23,8 @@ use tagwarden_app::ask::{AMBIENT, AskError, Code, DoorKeeper};
 use tagwarden_app::audit::ports::{Doors, PlannedAccount};
 use tagwarden_app::ports::{Access, AccountTarget};
 use tagwarden_core::coverage::Gap;
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use crate::audit::doors::NamespaceDoors;
 use crate::conditions::find;
@@ -41,20 +43,47 @@ const ZONE: &str = "Etc/UTC";
 #[derive(Debug, Clone)]
 pub struct DeclaredObjects {
     frame: Arc<Frame>,
+    /// Cancelled once the manifests were applied for the first time.
+    declared: CancellationToken,
+    caught_up: Arc<OnceCell<()>>,
 }
 
 impl DeclaredObjects {
     /// Those of this frame.
     pub fn new(frame: Arc<Frame>) -> Self {
-        Self { frame }
+        let declared = CancellationToken::new();
+        declared.cancel();
+        Self { frame, declared, caught_up: Arc::new(OnceCell::new_with(Some(()))) }
+    }
+
+    /// Those of this frame, once `declared` is cancelled: when the manifests were applied for the first time. Who starts
+    /// together with the first question must not answer that nothing is declared.
+    pub fn after(frame: Arc<Frame>, declared: CancellationToken) -> Self {
+        Self { frame, declared, caught_up: Arc::default() }
     }
 
     /// The objects are not all known for a moment after the start; an empty list would be a lie.
-    fn ready(&self) -> Result<(), AskError> {
-        if self.frame.is_ready() {
-            return Ok(());
-        }
-        Err(AskError::unavailable("the control plane does not answer yet"))
+    async fn ready(&self, tenant: &str) -> Result<(), AskError> {
+        let known = async {
+            self.declared.cancelled().await;
+            self.frame.ready().await;
+            self.caught_up.get_or_init(|| self.catch_up(tenant)).await;
+        };
+        let known = tokio::time::timeout(WITHIN, known).await;
+        known.map_err(|_| AskError::unavailable("the control plane does not answer yet"))
+    }
+
+    /// What was just applied may not have come back through the watches yet.
+    async fn catch_up(&self, tenant: &str) {
+        let all = ListParams::default();
+        let writer = &self.frame.writer;
+        let (policies, accounts, audits) = (writer.api(tenant), writer.api(tenant), writer.api(tenant));
+        let (policies, accounts, audits) =
+            tokio::join!(policies.list(&all), accounts.list(&all), audits.list(&all));
+        // What cannot be listed comes through the watches all the same.
+        policies.into_iter().flatten().for_each(|object| self.frame.policies.observe(object));
+        accounts.into_iter().flatten().for_each(|object| self.frame.accounts.observe(object));
+        audits.into_iter().flatten().for_each(|object| self.frame.audits.observe(object));
     }
 
     async fn policy(&self, object: &TaggingPolicy) -> PolicyView {
@@ -80,7 +109,7 @@ impl DeclaredObjects {
     }
 
     async fn write(&self, tenant: &str, order: &AuditOrder, dry_run: bool) -> Result<Written, AskError> {
-        self.ready()?;
+        self.ready(tenant).await?;
         let api: Api<ComplianceAudit> = self.frame.writer.api(tenant);
         let there = in_time(api.get_opt(&order.name)).await?;
         let resources = (!order.resource_types.is_empty())
@@ -175,7 +204,7 @@ fn refused(error: kube::Error) -> AskError {
 impl Objects for DeclaredObjects {
     fn policies<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<PolicyView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready(tenant).await?;
             let mut views = Vec::new();
             for object in self.frame.policies.in_namespace(tenant) {
                 views.push(self.policy(&object).await);
@@ -186,14 +215,14 @@ impl Objects for DeclaredObjects {
 
     fn accounts<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<AccountView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready(tenant).await?;
             Ok(self.frame.accounts.in_namespace(tenant).iter().map(|object| account(object)).collect())
         })
     }
 
     fn audits<'a>(&'a self, tenant: &'a str) -> Answer<'a, Vec<AuditView>> {
         Box::pin(async move {
-            self.ready()?;
+            self.ready(tenant).await?;
             Ok(self.frame.audits.in_namespace(tenant).iter().map(|object| audit_view(object)).collect())
         })
     }

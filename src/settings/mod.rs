@@ -9,7 +9,7 @@ mod table;
 mod value;
 
 pub use flags::SettingFlags;
-pub use resolve::{Resolution, SettingsError, Surroundings};
+pub use resolve::{Resolution, SettingsError, Source, Surroundings};
 pub use table::Settings;
 pub use value::{Auth, ControlPlane, LogFormat};
 

@@ -24,6 +24,7 @@ mod http;
 mod kubectl;
 mod lease;
 mod manifests_dir;
+mod mcp;
 mod pace;
 mod paging;
 mod program;

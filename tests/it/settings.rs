@@ -172,6 +172,7 @@ fn pages_that_are_made_from_code_are_up_to_date() {
         ("settings-file", "config/tagwarden.yaml"),
         ("conditions", "docs/reference/conditions.md"),
         ("api", "docs/reference/api.md"),
+        ("tools", "docs/reference/tools.md"),
     ] {
         let printed = Program::alone().args(["docs", page]).run().stdout;
         assert!(printed.len() > 1000, "{page} is empty");

@@ -28,6 +28,7 @@ mod go_tools;
 pub mod kubernetes;
 mod kubernetes_audit;
 pub mod manifests;
+mod mcp_sdk;
 pub mod moto;
 mod packages;
 pub mod postgres;
@@ -43,6 +44,7 @@ pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
 pub use kubernetes::Kubernetes;
 pub use kubernetes_audit::{Asked, Requests};
+pub use mcp_sdk::{MODES as MCP_MODES, mcp_session};
 pub use moto::Moto;
 pub use postgres::Postgres;
 

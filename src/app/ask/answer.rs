@@ -392,13 +392,18 @@ impl Ask {
             breakdown.by_resource_type = names(&outcome.by_resource_type);
             breakdown.by_account = accounts;
             breakdown.by_tag.clone_from(&outcome.by_tag);
-            let gaps = outcome.told.iter().map(|(account, gap)| {
+            let closed = outcome
+                .failing()
+                .map(|(line, gap)| sentence(&line.name, ANY, ANY, gap.state.as_str(), &gap.cause));
+            let entered = |account: &String| !outcome.failing().any(|(line, _)| line.name == *account);
+            let partly = outcome.told.iter().filter(|(account, _)| entered(account));
+            let partly = partly.map(|(account, gap)| {
                 sentence(account, &gap.region, &gap.resource_type, &gap.state, &gap.cause)
             });
             let reading = RunReading {
                 summary: outcome.summary,
                 complete: outcome.complete,
-                gaps: gaps.take(GAPS_TOLD).collect(),
+                gaps: closed.chain(partly).take(GAPS_TOLD).collect(),
                 gap_count: outcome.gaps.max(u64::from(!outcome.complete)),
                 breakdown,
             };

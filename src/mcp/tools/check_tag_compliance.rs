@@ -15,28 +15,28 @@ pub(super) struct CheckTagCompliance;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// Types like ec2:instance, patterns like rds:*, or ["all"], which is meant when left out.
+    /// Like ec2:instance or rds:*; default: all.
     #[serde(default)]
     resource_types: Vec<String>,
-    /// Account names or ids; all when left out.
+    /// Names or ids; default: all.
     #[serde(default)]
     accounts: Vec<String>,
-    /// Regions; all that are enabled when left out.
+    /// Default: all enabled.
     #[serde(default)]
     regions: Vec<String>,
     /// The same, for older prompts.
     filters: Option<Filters>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
     /// Which findings to list; the numbers stay the same.
     #[serde(default)]
     severity: Severities,
-    /// Look at the cloud now, however fresh the last run is.
+    /// Look at the cloud now.
     #[serde(default)]
     force_refresh: bool,
-    /// At most this many findings, 1 to 500; 50 when left out.
+    /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the answer before.
+    /// next_cursor of the last answer.
     cursor: Option<String>,
 }
 

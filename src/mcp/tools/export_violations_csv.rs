@@ -78,16 +78,16 @@ impl Column {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// Types like ec2:instance, patterns like rds:*; all when left out.
+    /// Like ec2:instance or rds:*; default: all.
     #[serde(default)]
     resource_types: Vec<String>,
-    /// Account names or ids; all when left out.
+    /// Names or ids; default: all.
     #[serde(default)]
     accounts: Vec<String>,
-    /// Regions; all that are enabled when left out.
+    /// Default: all enabled.
     #[serde(default)]
     regions: Vec<String>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
     /// Which findings.
     #[serde(default)]
@@ -95,7 +95,7 @@ pub(super) struct Input {
     /// Which columns, in this order; six when left out.
     #[serde(default)]
     columns: Vec<Column>,
-    /// At most this many rows, 1 to 500; 50 when left out.
+    /// 1 to 500; default: 50.
     limit: Option<u32>,
     /// next_cursor of the answer before; its rows have no header.
     cursor: Option<String>,

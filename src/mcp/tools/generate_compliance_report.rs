@@ -36,16 +36,16 @@ enum Format {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// Types like ec2:instance, patterns like rds:*; all when left out.
+    /// Like ec2:instance or rds:*; default: all.
     #[serde(default)]
     resource_types: Vec<String>,
-    /// Account names or ids; all when left out.
+    /// Names or ids; default: all.
     #[serde(default)]
     accounts: Vec<String>,
-    /// Regions; all that are enabled when left out.
+    /// Default: all enabled.
     #[serde(default)]
     regions: Vec<String>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
     /// How formatted_output is written.
     #[serde(default)]

@@ -25,9 +25,9 @@ pub(super) struct Input {
     /// Which findings to list.
     #[serde(default)]
     severity: Severities,
-    /// At most this many findings, 1 to 500; 50 when left out.
+    /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the answer before.
+    /// next_cursor of the last answer.
     cursor: Option<String>,
 }
 

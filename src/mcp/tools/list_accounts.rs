@@ -15,9 +15,9 @@ pub(super) struct ListAccounts;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// At most this many, 1 to 500; 50 when left out.
+    /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the answer before.
+    /// next_cursor of the last answer.
     cursor: Option<String>,
 }
 

@@ -31,10 +31,10 @@ pub(super) struct Input {
     /// IANA name, for example Europe/Paris; UTC when left out.
     #[serde(alias = "timezone")]
     timezone_str: Option<String>,
-    /// Types like ec2:instance, patterns like rds:*; all when left out.
+    /// Like ec2:instance or rds:*; default: all.
     #[serde(default)]
     resource_types: Vec<String>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
     /// The audit to create or change. Without it the same request means the same audit.
     name: Option<String>,
@@ -67,7 +67,8 @@ impl Input {
 }
 
 fn clock(text: &str) -> Result<(u8, u8), AskError> {
-    let two = |text: &str| (text.len() == 2).then(|| text.parse::<u8>().ok()).flatten();
+    let digits = |text: &str| text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let two = |text: &str| digits(text).then(|| text.parse::<u8>().ok()).flatten();
     let time = text.split_once(':').and_then(|(hour, minute)| Some((two(hour)?, two(minute)?)));
     time.filter(|(hour, minute)| *hour < 24 && *minute < 60).ok_or_else(|| {
         AskError::invalid(format!("{} is no time", quoted(text)), "use HH:MM, for example 09:00")

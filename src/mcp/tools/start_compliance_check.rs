@@ -15,16 +15,16 @@ pub(super) struct StartComplianceCheck;
 pub(super) struct Input {
     /// An audit to run now instead; needs the scope audit:write, and takes none of the others.
     audit: Option<String>,
-    /// Types like ec2:instance, patterns like rds:*; all when left out.
+    /// Like ec2:instance or rds:*; default: all.
     #[serde(default)]
     resource_types: Vec<String>,
-    /// Account names or ids; all when left out.
+    /// Names or ids; default: all.
     #[serde(default)]
     accounts: Vec<String>,
-    /// Regions; all that are enabled when left out.
+    /// Default: all enabled.
     #[serde(default)]
     regions: Vec<String>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
 }
 

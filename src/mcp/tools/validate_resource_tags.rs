@@ -21,7 +21,7 @@ pub(super) struct Input {
     /// ARNs, 1 to 100.
     #[schemars(length(min = 1, max = 100))]
     resource_arns: Vec<String>,
-    /// The policy; the only one, or the default one, when left out.
+    /// Its name; default: the only one.
     policy: Option<String>,
 }
 
