@@ -21,7 +21,9 @@ const FAULTS: &[(&str, &str)] = &[
     ("408", "The body did not arrive in time."),
     ("409", "It cannot be done in the state that things are in."),
     ("413", "The body is too large."),
+    ("414", "The path with its query is too long."),
     ("429", "Too much in too short a time."),
+    ("431", "The headers are too large."),
     ("500", "A mistake of the server."),
     ("503", "Something that is needed does not work now."),
     ("504", "The answer took too long."),
@@ -137,7 +139,6 @@ fn health(schemas: &mut Schemas) -> Value {
             "200": {"description": "The answer.", "content": {"application/json": {"schema": schema}}},
             "400": fault(FAULTS[0].1),
             "403": fault(FAULTS[2].1),
-            "429": fault("Too much in too short a time."),
         },
     })
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Request, State};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use futures_util::future::BoxFuture;
@@ -36,6 +37,9 @@ pub(crate) struct Operation {
     pub formats: &'static [&'static str],
     work: Work,
 }
+
+/// What stands in the path.
+type Parameter = Result<RawPathParams, RawPathParamsRejection>;
 
 /// The methods that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,14 +116,19 @@ impl Operation {
     /// The handler: whoever may not is refused, and everything is recorded.
     pub fn routed(self, _: &Rest) -> MethodRouter<Rest> {
         let Self { verb, id, scope, work, .. } = self;
-        let handler = move |State(rest): State<Rest>, path: Option<Path<String>>, request: Request| {
+        let handler = move |State(rest): State<Rest>, path: Parameter, request: Request| {
             let work = Arc::clone(&work);
             async move {
-                let parameter = path.map(|Path(parameter)| parameter).unwrap_or_default();
-                let call = Call::of(request, parameter).await;
+                let readable = path.is_ok();
+                let parameter =
+                    path.ok().and_then(|path| path.iter().next().map(|(_, value)| value.to_owned()));
+                let call = Call::of(request, parameter.unwrap_or_default()).await;
                 let work = move |asked: Asked| async move {
                     if asked.who.must(scope).is_err() {
                         return Err(Fault::lacks(scope));
+                    }
+                    if !readable {
+                        return Err(bad("the path is not UTF-8 text"));
                     }
                     checked("the path", &asked.parameter)?;
                     work(asked).await

@@ -42,6 +42,7 @@ fn what_is_too_large_is_refused_and_what_is_too_slow_is_dropped() {
     client.get(&format!("/v1/runs?policy={}", "x".repeat(10 << 10))).is(414, "too_large");
     client.get(&format!("/v1/runs?policy={}", "x".repeat(2000))).is(400, "invalid_input");
     client.get("/v1/policies/a%0ab").is(400, "invalid_input");
+    client.get("/v1/policies/%ff").is(400, "invalid_input");
     client.get("/v1/runs?unknown=1").is(400, "invalid_input");
 
     let mut slow = TcpStream::connect(client.address).unwrap();
