@@ -99,6 +99,24 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (index .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") .Values.aws.roleArn -}}
 {{- end -}}
 
+{{- /* What the controller goes by: a file for `--config`. */ -}}
+{{- define "tagwarden.settings" -}}
+{{- $settings := deepCopy .Values.settings }}
+{{- $_ := set $settings "controlPlane" "kubernetes" }}
+{{- $_ := set $settings "namespace" (include "tagwarden.namespace" .) }}
+{{- $_ := set $settings "metricsListen" (printf "%s:%d" .Values.metrics.address (int .Values.metrics.port)) }}
+{{- if not .Values.postgresql.existingSecret }}
+{{- $_ := set $settings "store" "sqlite:/var/lib/tagwarden/tagwarden.db" }}
+{{- end }}
+{{- with .Values.watchNamespaces }}
+{{- $_ := set $settings "watchNamespaces" . }}
+{{- end }}
+{{- if .Values.resourceTypes }}
+{{- $_ := set $settings "resourceTypes" "/etc/tagwarden/resource-types.yaml" }}
+{{- end }}
+{{- toYaml $settings -}}
+{{- end -}}
+
 {{- /* What cannot work is refused before anything is made. */ -}}
 {{- define "tagwarden.refuse" -}}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.postgresql.existingSecret) -}}

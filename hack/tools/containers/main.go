@@ -16,9 +16,14 @@ import (
 )
 
 type stage struct {
-	Name     string   `json:"name"`
-	Base     string   `json:"base"`
-	Commands []string `json:"commands"`
+	Name     string    `json:"name"`
+	Base     string    `json:"base"`
+	Commands []command `json:"commands"`
+}
+
+type command struct {
+	Name string               `json:"name"`
+	Is   instructions.Command `json:"is"`
 }
 
 func main() {
@@ -69,9 +74,9 @@ func dockerfile(path string) (any, error) {
 	}
 	var found []stage
 	for _, given := range stages {
-		commands := []string{}
-		for _, command := range given.Commands {
-			commands = append(commands, fmt.Sprint(command))
+		commands := []command{}
+		for _, instruction := range given.Commands {
+			commands = append(commands, command{Name: instruction.Name(), Is: instruction})
 		}
 		found = append(found, stage{Name: given.Name, Base: given.BaseName, Commands: commands})
 	}
