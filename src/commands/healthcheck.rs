@@ -134,11 +134,9 @@ mod tests {
 
     #[test]
     fn a_listener_on_all_addresses_is_reached_on_loopback() {
-        for (listener, expected) in [
-            ("0.0.0.0:8081", "127.0.0.1:8081"),
-            ("[::]:8081", "[::1]:8081"),
-            ("10.1.2.3:80", "10.1.2.3:80"),
-        ] {
+        for (listener, expected) in
+            [("0.0.0.0:8081", "127.0.0.1:8081"), ("[::]:8081", "[::1]:8081"), ("10.1.2.3:80", "10.1.2.3:80")]
+        {
             assert_eq!(reachable(listener.parse().unwrap()).to_string(), expected);
         }
     }

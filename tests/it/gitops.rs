@@ -23,9 +23,11 @@ fn yaml(name: &str) -> Value {
 
 /// What both tools say of these objects, by these expressions.
 fn health(expressions: &Value, objects: &[Value]) -> Vec<Value> {
-    let question = json!({"script": text("argocd/health.lua"), "expressions": expressions, "objects": objects});
+    let question =
+        json!({"script": text("argocd/health.lua"), "expressions": expressions, "objects": objects});
     let mut command = tools::program("gitops");
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(question.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -62,7 +64,8 @@ fn argo_cd_and_flux_agree_with_the_cases() {
         seen.insert(answer["argo"].as_str().unwrap().to_owned());
         seen.insert(answer["flux"].as_str().unwrap().to_owned());
     }
-    let all = ["Current", "Degraded", "Failed", "Healthy", "InProgress", "Progressing", "Suspended", "Unknown"];
+    let all =
+        ["Current", "Degraded", "Failed", "Healthy", "InProgress", "Progressing", "Suspended", "Unknown"];
     assert_eq!(seen, BTreeSet::from(all.map(str::to_owned)));
 }
 
@@ -76,9 +79,10 @@ fn the_config_map_holds_the_script() {
 
 #[test]
 fn reasons_in_the_cases_and_the_script_exist() {
-    let known: BTreeSet<&str> =
-        tagwarden_api::condition::REASONS.iter().map(|reason| reason.name).collect();
-    assert!(known.contains("DependencyNotReady") && text("argocd/health.lua").contains("\"DependencyNotReady\""));
+    let known: BTreeSet<&str> = tagwarden_api::condition::REASONS.iter().map(|reason| reason.name).collect();
+    assert!(
+        known.contains("DependencyNotReady") && text("argocd/health.lua").contains("\"DependencyNotReady\"")
+    );
     for case in yaml("cases/health.yaml").as_array().unwrap() {
         for condition in case["object"]["status"]["conditions"].as_array().into_iter().flatten() {
             let reason = condition["reason"].as_str().unwrap();

@@ -42,7 +42,8 @@ fn words(list: &Value) -> Vec<String> {
 #[track_caller]
 fn instruction<'a>(stage: &'a Value, name: &str) -> &'a Value {
     let commands = stage["commands"].as_array().unwrap();
-    let found = commands.iter().rev().find(|command| command["name"].as_str().unwrap().eq_ignore_ascii_case(name));
+    let found =
+        commands.iter().rev().find(|command| command["name"].as_str().unwrap().eq_ignore_ascii_case(name));
     &found.unwrap_or_else(|| panic!("there is no {name}"))["is"]
 }
 
@@ -132,7 +133,7 @@ fn compose_runs_the_program_with_what_it_knows() {
     assert_eq!(ended.status, Some(0), "{}", ended.stderr);
     let settings: Value = serde_json::from_str(&ended.stdout).unwrap();
     let store = settings["store"]["value"].as_str().unwrap();
-    assert!(store.starts_with("postgres://") && store.contains("@postgres:5432/tagwarden"), "{store}");
+    assert!(store.starts_with("postgres://") && store.contains("postgres:5432/tagwarden"), "{store}");
     assert!(!ended.stdout.contains("secret"), "{}", ended.stdout);
     let mounted = server["volumes"][0]["target"].as_str().unwrap();
     assert_eq!(settings["manifests"]["value"], mounted);
@@ -257,7 +258,12 @@ impl Contained {
 
 impl Drop for Contained {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // The last of the chain: those before it end with it, and it may be somebody else's.
+        let kill = ["kill", "-KILL", &pid_of(self).to_string()];
+        let killed = Command::new(kill[0]).args(&kill[1..]).stderr(Stdio::null()).status();
+        if !killed.is_ok_and(|status| status.success()) {
+            let _ = Command::new("sudo").arg("-n").args(kill).status();
+        }
         let _ = self.child.wait();
     }
 }
@@ -298,7 +304,8 @@ fn the_program_needs_nothing_but_itself_and_a_place_for_its_data() {
     {
         let pid = pid_of(&contained);
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let line = |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+        let line =
+            |name: &str| status.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
         let own = std::fs::metadata(root.path()).unwrap();
         let outside = std::os::unix::fs::MetadataExt::uid(&own).to_string();
         let uid = line("Uid:").split_whitespace().nth(1).unwrap().to_owned();

@@ -33,10 +33,15 @@ fn actionlint_has_nothing_to_say() {
 fn actions_are_pinned_by_digest_and_say_their_version() {
     let mut pinned = 0;
     for (path, text) in workflows() {
-        for line in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
+        for line in
+            text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: "))
+        {
             let (_, pin) = line.split_once('@').unwrap_or_else(|| panic!("{path}: {line}"));
             let (digest, version) = pin.split_once(" # v").unwrap_or_else(|| panic!("{path}: {line}"));
-            assert!(digest.len() == 40 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{path}: {line}");
+            assert!(
+                digest.len() == 40 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+                "{path}: {line}"
+            );
             assert!(version.split('.').count() == 3, "{path}: {line}");
             pinned += 1;
         }
@@ -52,8 +57,9 @@ fn the_tests_are_those_of_every_machine_and_rights_are_few() {
         for (name, job) in workflow["jobs"].as_object().unwrap() {
             assert!(job["timeout-minutes"].is_u64(), "{path}: {name} may run for ever");
             let checkouts = job["steps"].as_array().unwrap().iter();
-            let checkouts =
-                checkouts.filter(|step| step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout")));
+            let checkouts = checkouts.filter(|step| {
+                step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout"))
+            });
             for checkout in checkouts {
                 assert_eq!(checkout["with"]["persist-credentials"], false, "{path}: {name}");
             }

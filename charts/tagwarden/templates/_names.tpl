@@ -96,7 +96,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "tagwarden.roleArn" -}}
-{{- default (index .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") .Values.aws.roleArn -}}
+{{- default (get .Values.serviceAccount.annotations "eks.amazonaws.com/role-arn") .Values.aws.roleArn -}}
 {{- end -}}
 
 {{- /* What the controller goes by: a file for `--config`. */ -}}

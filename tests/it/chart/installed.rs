@@ -101,7 +101,8 @@ impl Cluster {
         objects(&self.helm.run(&["get", what, RELEASE, "--namespace", RELEASE]))
     }
 
-    /// A chart that renders what the last release did: the way that users come.
+    /// A chart that renders what the last release did: where users come from. The recording is made anew with a release,
+    /// by `UPDATE_GOLDEN_PREVIOUS=1`, and never in between: what cannot be upgraded from it must not be changed.
     fn previous(&self) -> PathBuf {
         let path = root().join("tests/golden/chart/previous.yaml");
         if std::env::var_os("UPDATE_GOLDEN_PREVIOUS").is_some() {
@@ -143,7 +144,8 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
         assert!(said.contains(line), "{line}: {said}");
     }
     let definitions = ["clientaccounts", "complianceaudits", "compliancereports", "taggingpolicies"];
-    let definitions = definitions.map(|kind| format!("customresourcedefinition.apiextensions.k8s.io/{kind}.tagwarden.io"));
+    let definitions =
+        definitions.map(|kind| format!("customresourcedefinition.apiextensions.k8s.io/{kind}.tagwarden.io"));
     cluster.kubectl(
         &[&["wait", "--for=condition=Established"], &definitions.each_ref().map(String::as_str)[..]].concat(),
     );
@@ -159,17 +161,25 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
         let (replicas, strategy) = (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]);
         assert_eq!(found, format!("{} {}", word(replicas), word(strategy)), "{set}");
     }
-    assert!(cluster.names(&["roles", "--namespace", "team-a"]).is_empty(), "rights that are not given any more stay");
+    assert!(
+        cluster.names(&["roles", "--namespace", "team-a"]).is_empty(),
+        "rights that are not given any more stay"
+    );
 
     // What people declared outlives the release, and the next one takes it over.
     cluster.helm.run(&["uninstall", RELEASE, "--namespace", RELEASE]);
     assert_eq!(cluster.names(&["crds"]), definitions);
     assert_eq!(
         cluster.names(&["tagpol,tagacct,tagaudit", "--namespace", TENANT]),
-        ["taggingpolicy.tagwarden.io/corp", "clientaccount.tagwarden.io/own", "complianceaudit.tagwarden.io/nightly"]
+        [
+            "taggingpolicy.tagwarden.io/corp",
+            "clientaccount.tagwarden.io/own",
+            "complianceaudit.tagwarden.io/nightly"
+        ]
     );
     assert_eq!(cluster.names(&["tagreport", "--namespace", TENANT]).len(), 1);
-    let left = cluster.names(&["all,configmaps,pvc,serviceaccounts,roles,rolebindings", "--namespace", RELEASE]);
+    let left =
+        cluster.names(&["all,configmaps,pvc,serviceaccounts,roles,rolebindings", "--namespace", RELEASE]);
     assert_eq!(left, ["persistentvolumeclaim/tagwarden"]);
     assert!(cluster.names(&["clusterroles", "-l", "app.kubernetes.io/instance=tagwarden"]).is_empty());
     cluster.helm("install", &chart(), "default");

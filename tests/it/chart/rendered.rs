@@ -213,7 +213,8 @@ fn the_schema_knows_every_value_and_every_setting_and_no_other() {
     let settings: Value = serde_json::from_str(&ended.stdout).unwrap();
     // What follows from other values, or is about the embedded control plane.
     let of_the_chart = |key: &str| {
-        let others = ["controlPlane", "store", "namespace", "watchNamespaces", "metricsListen", "resourceTypes"];
+        let others =
+            ["controlPlane", "store", "namespace", "watchNamespaces", "metricsListen", "resourceTypes"];
         others.contains(&key) || key.starts_with("manifests") || key.starts_with("api")
     };
     let expected: Vec<&String> =
@@ -238,4 +239,23 @@ fn the_readme_is_made_from_the_values() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(found.trim_end(), made.trim_end(), "UPDATE_DOCS=1 cargo test --test it chart");
     assert!(!made.contains("No description"), "a value has no comment");
+}
+
+#[test]
+fn what_the_pages_tell_people_to_type_is_accepted() {
+    let (helm, chart) = (Helm::alone(), chart());
+    let mut typed = 0;
+    for page in ["docs/install/helm.md", "charts/tagwarden/README.md"] {
+        let text = std::fs::read_to_string(root().join(page)).unwrap().replace("\\\n", " ");
+        for line in
+            text.lines().filter(|line| line.starts_with("helm install") || line.starts_with("helm upgrade"))
+        {
+            let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('\'')).collect();
+            let set = words.windows(2).filter(|pair| pair[0] == "--set").flat_map(|pair| [pair[0], pair[1]]);
+            let set: Vec<&str> = set.collect();
+            helm.run(&[&["template", "tagwarden", chart.to_str().unwrap()], &set[..]].concat());
+            typed += 1;
+        }
+    }
+    assert!(typed >= 6, "{typed}");
 }

@@ -38,7 +38,8 @@ fn document(api_version: &str) -> Value {
     }
     let path = if api_version.contains('/') { "apis" } else { "api" };
     let mut kubectl: Command = Testbed::kubernetes().kubectl();
-    let output = kubectl.args(["get", "--raw", &format!("/openapi/v3/{path}/{api_version}")]).output().unwrap();
+    let output =
+        kubectl.args(["get", "--raw", &format!("/openapi/v3/{path}/{api_version}")]).output().unwrap();
     assert!(output.status.success(), "{api_version}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
