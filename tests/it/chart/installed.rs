@@ -201,8 +201,13 @@ fn works(cluster: &Cluster) {
         .start();
     let declared = cluster.file("declared.yaml", &declared());
     cluster.kubectl(&["apply", "-f", declared.to_str().unwrap()]);
-    let ready = ["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=120s"];
-    cluster.kubectl(&[&ready[..], &["--namespace", TENANT]].concat());
+    let ready = ["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=60s"];
+    let waited = cluster.server.kubectl().args(ready).args(["--namespace", TENANT]).output().unwrap();
+    if !waited.status.success() {
+        let forbidden = cluster.server.requests_of(&user).forbidden;
+        let log = controller.stop().log.join("\n");
+        panic!("it does not work: forbidden are {forbidden:?}\n{log}");
+    }
     controller.readiness(200);
 
     let pod = only(&cluster.got("hooks"), "Pod");
