@@ -15,23 +15,23 @@ use crate::program::Program;
 /// Where people keep what is looked after.
 const TENANT: &str = "finops";
 
-fn declared() -> String {
+fn declared(tenant: &str) -> String {
     format!(
         "
 apiVersion: tagwarden.io/v1alpha1
 kind: TaggingPolicy
-metadata: {{name: corp, namespace: {TENANT}}}
+metadata: {{name: corp, namespace: {tenant}}}
 spec:
   requiredTags: [{{key: Owner, appliesTo: {{resourceTypes: [ec2:volume]}}}}]
 ---
 apiVersion: tagwarden.io/v1alpha1
 kind: ClientAccount
-metadata: {{name: own, namespace: {TENANT}}}
+metadata: {{name: own, namespace: {tenant}}}
 spec: {{accountId: \"{AMBIENT_ACCOUNT}\", auth: {{mode: Ambient}}}}
 ---
 apiVersion: tagwarden.io/v1alpha1
 kind: ComplianceAudit
-metadata: {{name: nightly, namespace: {TENANT}}}
+metadata: {{name: nightly, namespace: {tenant}}}
 spec:
   policyRef: {{name: corp}}
   accounts: {{names: [own]}}
@@ -149,7 +149,7 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
     cluster.kubectl(
         &[&["wait", "--for=condition=Established"], &definitions.each_ref().map(String::as_str)[..]].concat(),
     );
-    works(&cluster);
+    works(&cluster, TENANT);
 
     // To several replicas on PostgreSQL, to fewer rights, and back.
     for set in ["ha", "namespaces", "irsa", "default"] {
@@ -160,6 +160,9 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
         let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let (replicas, strategy) = (&deployment["spec"]["replicas"], &deployment["spec"]["strategy"]["type"]);
         assert_eq!(found, format!("{} {}", word(replicas), word(strategy)), "{set}");
+        if set == "namespaces" {
+            works(&cluster, "team-b");
+        }
     }
     assert!(
         cluster.names(&["roles", "--namespace", "team-a"]).is_empty(),
@@ -187,7 +190,7 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
 }
 
 /// The program does its work as the chart's service account, with the chart's settings, and with no other right.
-fn works(cluster: &Cluster) {
+fn works(cluster: &Cluster, tenant: &str) {
     let proxy = Testbed::shared().proxy();
     let installed = cluster.got("manifest");
     let account = only(&installed, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"].clone();
@@ -197,12 +200,12 @@ fn works(cluster: &Cluster) {
         .behind(&proxy)
         .file("tagwarden.yaml", settings.as_str().unwrap())
         // The volume of the pod.
-        .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db"])
+        .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db", "--log-level", "info"])
         .start();
-    let declared = cluster.file("declared.yaml", &declared());
+    let declared = cluster.file("declared.yaml", &declared(tenant));
     cluster.kubectl(&["apply", "-f", declared.to_str().unwrap()]);
     let ready = ["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=60s"];
-    let waited = cluster.server.kubectl().args(ready).args(["--namespace", TENANT]).output().unwrap();
+    let waited = cluster.server.kubectl().args(ready).args(["--namespace", tenant]).output().unwrap();
     if !waited.status.success() {
         let forbidden = cluster.server.requests_of(&user).forbidden;
         let log = controller.stop().log.join("\n");
