@@ -1,5 +1,5 @@
-//! What GitOps tools make of our objects: the Lua script for Argo CD and the CEL expressions for Flux, run over cases by the
-//! interpreters that these tools use.
+//! What Argo CD and Flux make of our objects: the Lua script and the CEL expressions, run over cases by the interpreters that
+//! these tools use.
 
 use std::collections::BTreeSet;
 use std::io::Write;

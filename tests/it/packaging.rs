@@ -1,4 +1,4 @@
-//! The image without a container engine: what its files say to BuildKit and Compose, and the program alone in an empty
+//! The image without a container engine: what its files say to those who build and run it, and the program alone in an empty
 //! root, as the user of the image, where nothing but its data directory can be written.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -25,7 +25,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A file as BuildKit or Compose understands it.
+/// A file as Docker's builder or Compose understands it.
 #[track_caller]
 fn understood(form: &str, name: &str) -> Value {
     let output = tools::program("containers").arg(form).arg(root().join(name)).output().unwrap();
