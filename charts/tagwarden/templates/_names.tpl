@@ -105,9 +105,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $_ := set $settings "controlPlane" "kubernetes" }}
 {{- $_ := set $settings "namespace" (include "tagwarden.namespace" .) }}
 {{- $_ := set $settings "metricsListen" (printf "%s:%d" .Values.metrics.address (int .Values.metrics.port)) }}
-{{- if not .Values.postgresql.existingSecret }}
-{{- $_ := set $settings "store" "sqlite:/var/lib/tagwarden/tagwarden.db" }}
-{{- end }}
 {{- with .Values.watchNamespaces }}
 {{- $_ := set $settings "watchNamespaces" . }}
 {{- end }}

@@ -158,7 +158,9 @@ fn the_program_takes_the_settings_of_every_rendering() {
         let mut program = Program::alone().args(&arguments).args(["--format", "json"]);
         for variable in container["env"].as_array().into_iter().flatten() {
             if variable["name"] == "TAGWARDEN_STORE" {
-                program = program.env("TAGWARDEN_STORE", "postgres://a:b@c/d");
+                let secret = variable["value"].is_null().then_some("postgres://a:b@c/d");
+                let url = secret.or_else(|| variable["value"].as_str()).unwrap();
+                program = program.env("TAGWARDEN_STORE", url);
             }
         }
         program.file("tagwarden.yaml", settings);
@@ -166,6 +168,7 @@ fn the_program_takes_the_settings_of_every_rendering() {
         assert_eq!(ended.status, Some(0), "{name}: {}", ended.stderr);
         let resolved: Value = serde_json::from_str(&ended.stdout).unwrap();
         assert_eq!(resolved["controlPlane"]["value"], "kubernetes", "{name}");
+        assert_eq!(resolved["store"]["from"], "variable TAGWARDEN_STORE", "{name}");
         let port = resolved["metricsListen"]["value"].as_str().unwrap().rsplit(':').next().unwrap();
         assert_eq!(container["ports"][0]["containerPort"].to_string(), port, "{name}");
     }
