@@ -34,6 +34,7 @@ audit analytics '{names: [analytics]}'
 shown "tagwarden run --manifests manifests --allow-external-id-secret-ref --api-listen 127.0.0.1:0 …"
 "$bin/tagwarden" run --manifests "$manifests" --allow-external-id-secret-ref --store "sqlite:$dir/tagwarden.db" \
   --api-listen 127.0.0.1:0 --api-tokens "$dir/tokens" --api-tls-self-signed "$dir" \
+  --listen 127.0.0.1:0 \
   --metrics-listen 127.0.0.1:0 \
   --log-format json 2>"$dir/log" &
 controller=$!

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tagwarden_app::ask::Scope;
 use tagwarden_core::account::AccountId;
 
 use crate::settings::SettingFlags;
@@ -75,6 +76,11 @@ pub enum Command {
     ClientRole(Box<ClientRole>),
     /// Make a token for the API that `run --api-listen` serves, and print the line that makes it known there.
     Token(Token),
+    /// Make, list and revoke the API keys for what `run --listen` serves.
+    ///
+    /// A key opens one tenant, which is a namespace. A running server knows of a new or revoked key within a second.
+    #[command(subcommand)]
+    Keys(Keys),
     /// Print the custom resource definitions, to be applied to a cluster.
     Crds(Crds),
     /// Print a reference page.
@@ -327,6 +333,84 @@ pub struct Token {
     pub out: PathBuf,
 }
 
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key, and print it. It cannot be shown again.
+    ///
+    /// The key is printed to stdout, and what it opens to stderr.
+    Create {
+        #[command(flatten)]
+        store: KeyStore,
+        /// The tenant that it opens: a namespace.
+        #[arg(long, value_name = "NAMESPACE", default_value = "default", value_parser = user)]
+        tenant: String,
+        /// What it allows: `tag:read`, `audit:write` to create and change audits, `admin` for everything but approving
+        /// (repeatable, or comma-separated).
+        #[arg(long, value_name = "SCOPE", value_delimiter = ',', default_value = "tag:read")]
+        scope: Vec<Scope>,
+        /// When it ends: after so many days, `90d`, at a date, `2027-01-31`, or `never`.
+        #[arg(long, value_name = "WHEN", default_value = "90d")]
+        expires: Expiry,
+        /// What it is for, to be found again in the list.
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
+    /// List the keys, without what would open anything.
+    List {
+        #[command(flatten)]
+        store: KeyStore,
+        /// Only keys of this tenant.
+        #[arg(long, value_name = "NAMESPACE")]
+        tenant: Option<String>,
+        /// How to print them.
+        #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+        format: ListFormat,
+    },
+    /// Revoke a key, for good. What is under way with it ends.
+    Revoke {
+        #[command(flatten)]
+        store: KeyStore,
+        /// Its id, as `list` shows it.
+        id: String,
+    },
+}
+
+/// Where keys are kept.
+#[derive(Debug, Args)]
+pub struct KeyStore {
+    /// The store of the server: `sqlite:PATH` or `postgres://…`.
+    #[arg(long, value_name = "URL", env = "TAGWARDEN_STORE", hide_env_values = true)]
+    pub store: String,
+}
+
+/// When a key ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// After so many days.
+    Days(u16),
+    /// When this day begins, in UTC.
+    On(jiff::civil::Date),
+    /// Not at all.
+    Never,
+}
+
+impl std::str::FromStr for Expiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse().ok())
+            && (1..=3650).contains(&days)
+        {
+            return Ok(Self::Days(days));
+        }
+        let date = text.parse().map(Self::On);
+        date.map_err(|_| "expected 1d to 3650d, a date like 2027-01-31, or never".into())
+    }
+}
+
 /// What somebody may do with the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Role {
@@ -360,6 +444,8 @@ pub enum Page {
     Conditions,
     /// docs/reference/api.md.
     Api,
+    /// docs/reference/openapi.json.
+    Openapi,
 }
 
 /// Which findings are listed.

@@ -17,6 +17,7 @@ mod reference;
 mod render;
 mod settings;
 mod telemetry;
+mod web;
 mod wire;
 
 use std::process::ExitCode;

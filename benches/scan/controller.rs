@@ -187,6 +187,7 @@ impl Controller {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
         in_aws(&mut command, stub, directory)
             .args(["run", "--control-plane", "embedded", "--metrics-listen", &metrics.to_string()])
+            .args(["--listen", "127.0.0.1:0"])
             .args(["--log-level", "warn", "--store"])
             .arg(format!("sqlite:{}", store.display()))
             .stdin(Stdio::null())

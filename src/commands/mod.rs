@@ -6,6 +6,7 @@ mod crds;
 mod get;
 mod healthcheck;
 mod history;
+mod keys;
 mod kubeconfig;
 mod policy;
 mod registry;
@@ -56,6 +57,12 @@ pub enum Failure {
     /// The control plane of the controller.
     #[error(transparent)]
     Plane(#[from] PlaneError),
+    /// A key that cannot be made.
+    #[error(transparent)]
+    Key(#[from] keys::KeyError),
+    /// What is served over HTTP.
+    #[error("--listen: {0}")]
+    Serve(#[from] tagwarden_http::BindError),
     /// The API over HTTP.
     #[error(transparent)]
     Expose(#[from] tagwarden_apiserver::http::ExposeError),
@@ -119,6 +126,7 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),
         Command::ClientRole(flags) => runtime()?.block_on(client_role::run(&flags, registry?)),
+        Command::Keys(command) => runtime()?.block_on(keys::run(command)),
         Command::Token(flags) => token::run(&flags),
         Command::Docs { page } => docs(page),
     }
@@ -131,6 +139,7 @@ fn docs(page: Page) -> Result<u8, Failure> {
         Page::SettingsFile => page::sample(),
         Page::Conditions => reference::conditions(),
         Page::Api => reference::api(),
+        Page::Openapi => tagwarden_http::document(),
     };
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(0)

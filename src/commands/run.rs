@@ -1,7 +1,7 @@
 //! `tagwarden run`: puts the controller together, keeps it going, and takes it down in order.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tagwarden_apiserver::http::{self, ExposeError, Exposure, Tls, TlsFiles};
@@ -18,8 +18,9 @@ use crate::counted::Counting;
 use crate::observed::Observed;
 use crate::plane::Plane;
 use crate::settings::{ControlPlane, SettingFlags, Settings};
+use crate::web::Web;
 use crate::wire::LazyInventory;
-use crate::{applier, first_steps, input, probes, telemetry};
+use crate::{applier, first_steps, input, probes, telemetry, web};
 
 /// Enough for the few things that happen at a time: the rest is waiting.
 const WORKERS: usize = 2;
@@ -59,8 +60,10 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     let close = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
     let probes = listen("--metrics-listen", settings.metrics_listen).await?;
+    let web = Arc::new(Web::listen(settings, &close).await?);
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        listen = %web.address(),
         control_plane = ?settings.control_plane,
         store = ?settings.store,
         metrics = %address(&probes, settings.metrics_listen),
@@ -85,10 +88,16 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     )?;
     let frame = Arc::new(frame);
     counting.counted_by(&frame.metrics);
-    let inventory = Arc::new(LazyInventory::new(registry));
+    let inventory = Arc::new(LazyInventory::new(Arc::clone(&registry)));
     let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));
     let mut tasks = Vec::new();
+    let opened = Arc::new(OnceLock::new());
+    tasks.push(tokio::spawn({
+        let (web, observed) = (Arc::clone(&web), Arc::clone(&observed));
+        let (frame, opened) = (Arc::clone(&frame), Arc::clone(&opened));
+        async move { web.look(&observed, &frame, &opened).await }
+    }));
     let applied = CancellationToken::new();
     if let Some(directory) = &settings.manifests {
         let manifests = applier::Manifests {
@@ -111,9 +120,17 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         Some(Err(error)) => Err(error.into()),
         Some(Ok(store)) => {
             let runs = Arc::new(AuditRuns::new(store.clone(), retention(settings)));
+            let (ask, checks) = web::ask(settings, &frame, &inventory, &registry, &runs, &stop);
+            let _ = opened.set(store.clone());
+            tasks.push(tokio::spawn({
+                let (web, store) = (Arc::clone(&web), store.clone());
+                async move { web.open(ask, store).await }
+            }));
             let context = Context { frame, cloud: inventory, runs };
             let operator = tokio::spawn(tagwarden_operator::run(client, context, election));
             stop_in_time(operator, &stop).await;
+            web::finish(&checks).await;
+            web.close(&store).await;
             close_store(&store).await;
             Ok(())
         }

@@ -9,6 +9,7 @@
 //! panics takes nothing else with it.
 
 pub mod account;
+pub mod ask;
 pub mod audit;
 pub mod backoff;
 pub mod cache;

@@ -11,7 +11,7 @@ mod value;
 pub use flags::SettingFlags;
 pub use resolve::{Resolution, SettingsError, Surroundings};
 pub use table::Settings;
-pub use value::{ControlPlane, LogFormat};
+pub use value::{Auth, ControlPlane, LogFormat};
 
 impl SettingFlags {
     /// The settings that come of these flags, here.

@@ -174,6 +174,10 @@ fn contradictions(settings: &Settings) -> Vec<String> {
         self_signed && (tls.0 || tls.1),
         "--api-tls-self-signed: does not go with --api-tls-cert and --api-tls-key",
     );
+    refuse(
+        settings.tls_cert.is_some() != settings.tls_key.is_some(),
+        "--tls-cert and --tls-key: one needs the other",
+    );
     let plain = tls == (false, false) && !self_signed;
     refuse(
         settings.api_listen.is_some_and(|address| !address.ip().is_loopback()) && plain,

@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use tagwarden_http::{Host, Origin};
+
 use super::Surroundings;
 use super::resolve::Resolver;
-use super::value::{Arn, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
+use super::value::{Arn, Auth, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -133,6 +135,27 @@ settings! {
         watch_namespaces: Vec<Namespace> = Default::Nothing;
     }
     "Listeners" {
+        /// Where people, scripts and agents ask: REST below `/v1`, its description at `/openapi.json`, and `/health`.
+        listen: SocketAddr = Default::Text("127.0.0.1:8080");
+        /// Who may ask there: `keys` asks for an API key, which `tagwarden keys create` makes; `off` lets everybody in who
+        /// can reach the address, as the tenant of `--namespace`. Without it, `off` at an address of this machine alone,
+        /// else `keys`.
+        auth: Option<Auth> = Default::Nothing;
+        /// The names under which `--listen` may be asked, besides those of this machine: `tags.example.com`, or
+        /// `*.example.com`. Without it, any name where keys are asked for, and none where they are not.
+        allowed_hosts: Vec<Host> = Default::Nothing;
+        /// The origins of web pages that may ask, for example `https://console.example.com`.
+        allowed_origins: Vec<Origin> = Default::Nothing;
+        /// The certificate chain of `--listen`, in PEM. It is read again when it changes. Without it, something in front has
+        /// to speak TLS where others can listen on the way.
+        tls_cert: Option<PathBuf>, "FILE" = Default::Nothing;
+        /// The private key of that certificate, in PEM.
+        tls_key: Option<PathBuf>, "FILE" = Default::Nothing;
+        /// Requests that one tenant may send to `--listen` per second, in the long run.
+        tenant_rate: Bounded<1, 100_000>, "REQUESTS" = Default::Text("100");
+        /// Requests that one address may send to `--listen` per second, in the long run. Behind a proxy, all have its
+        /// address.
+        address_rate: Bounded<1, 100_000>, "REQUESTS" = Default::Text("200");
         /// Where `/healthz`, `/readyz` and `/metrics` are served, to anybody who can reach the address.
         metrics_listen: SocketAddr = Default::Text("127.0.0.1:8081");
         /// Serve the API of the embedded control plane here, for `kubectl` and `tagwarden get`. Off unless given.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use tagwarden_apiserver::Location;
+use tagwarden_http::{Host, Origin};
 
 /// How many values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,15 @@ pub enum ControlPlane {
     Embedded,
     /// In a Kubernetes cluster.
     Kubernetes,
+}
+
+/// Who may ask over HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Whoever shows an API key.
+    Keys,
+    /// Everybody.
+    Off,
 }
 
 /// How a log line looks.
@@ -146,6 +156,7 @@ macro_rules! words {
 }
 
 words!(ControlPlane, "embedded|kubernetes", { "embedded" => Embedded, "kubernetes" => Kubernetes });
+words!(Auth, "keys|off", { "keys" => Keys, "off" => Off });
 words!(LogFormat, "text|json", { "text" => Text, "json" => Json });
 
 impl Value for bool {
@@ -205,6 +216,26 @@ impl Value for SocketAddr {
         self.to_string()
     }
 }
+
+/// A type that reads and shows itself.
+macro_rules! itself {
+    ($type:ty, $placeholder:literal) => {
+        impl Value for $type {
+            const PLACEHOLDER: &'static str = $placeholder;
+
+            fn parse(text: &str) -> Result<Self, String> {
+                text.parse().map_err(str::to_owned)
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    };
+}
+
+itself!(Host, "HOST");
+itself!(Origin, "ORIGIN");
 
 impl Value for Namespace {
     const PLACEHOLDER: &'static str = "NAME";

@@ -104,6 +104,10 @@ impl AuditRuns {
         Self { store, retention }
     }
 
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
     fn grip(&self, held: &Held) -> Grip {
         Grip {
             store: self.store.clone(),

@@ -107,6 +107,12 @@ pub enum StoreError {
         /// The run of the report.
         reported: String,
     },
+    /// No key of this id.
+    #[error("there is no key `{0}`: `tagwarden keys list` shows the ids")]
+    KeyNotFound(String),
+    /// More keys than a server keeps in mind.
+    #[error("there are {max} valid keys already: revoke those that are not needed", max = tagwarden_app::keys::KEYS_MAX)]
+    TooManyKeys,
     /// A row that this program did not write.
     #[error(
         "the store holds `{value}` where {expected} belongs: restore it from a backup or use another store"

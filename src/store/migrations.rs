@@ -9,8 +9,12 @@ use crate::connection::refused;
 use crate::location::Location;
 
 /// The texts, oldest first; the schema version is the number of texts applied. A released text never changes.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001_runs.sql"), include_str!("migrations/0002_audits.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_runs.sql"),
+    include_str!("migrations/0002_audits.sql"),
+    include_str!("migrations/0003_invocations.sql"),
+    include_str!("migrations/0004_keys.sql"),
+];
 
 /// The schema that this version knows.
 #[allow(clippy::cast_possible_wrap)] // a handful

@@ -159,7 +159,7 @@ impl Store {
     }
 
     /// To be asked after reading: a run loses its results before it loses its rows, so what was read is whole.
-    async fn must_have_results(&self, tenant: &str, run_id: &str) -> Result<(), StoreError> {
+    pub(crate) async fn must_have_results(&self, tenant: &str, run_id: &str) -> Result<(), StoreError> {
         let found: i64 = sqlx::query_scalar(REPORTED)
             .bind(tenant.to_owned())
             .bind(run_id.to_owned())

@@ -33,6 +33,11 @@ const DELETE_FINDINGS: &str = "DELETE FROM tagwarden_findings WHERE tenant = $1 
 const DELETE_COVERAGE: &str = "DELETE FROM tagwarden_coverage WHERE tenant = $1 AND run_id = $2 AND seq IN \
      (SELECT seq FROM tagwarden_coverage WHERE tenant = $1 AND run_id = $2 ORDER BY seq LIMIT $3)";
 
+const DELETE_CALLS: &str = "DELETE FROM tagwarden_invocations WHERE tenant = $1 AND at < $2";
+
+/// The record of calls is kept for two years.
+const CALLS_KEPT_MS: i64 = 2 * 365 * 24 * 3600 * 1000;
+
 const DELETE_COUNTS: &str = "DELETE FROM tagwarden_run_counts WHERE tenant = $1 AND run_id = $2";
 
 const DELETE_ACCOUNTS: &str = "DELETE FROM tagwarden_run_accounts WHERE tenant = $1 AND run_id = $2";
@@ -87,6 +92,13 @@ impl Store {
         let age = i64::try_from(retention.max_age.as_millis()).unwrap_or(i64::MAX);
         let oldest = now.as_millisecond().saturating_sub(age);
         let mut pruned = Pruned::default();
+        let forgotten = now.as_millisecond().saturating_sub(CALLS_KEPT_MS);
+        sqlx::query(DELETE_CALLS)
+            .bind(tenant.to_owned())
+            .bind(forgotten)
+            .execute(self.pool())
+            .await
+            .map_err(StoreError::database("forget calls"))?;
         loop {
             let victims = self.choose(tenant, oldest, retention.max_runs).await?;
             if victims.is_empty() {

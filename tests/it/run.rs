@@ -81,7 +81,7 @@ fn what_cannot_start_says_why_at_once() {
         ),
     ] {
         let program = Program::alone().env("KUBECONFIG", "absent").without_env("KUBERNETES_SERVICE_HOST");
-        let ended = program.args(["run"]).args(&arguments).run();
+        let ended = program.args(["run", "--listen", free]).args(&arguments).run();
         assert_eq!(ended.status, Some(2), "{arguments:?}: {}", ended.stderr);
         assert!(ended.stderr.contains(&expected), "{arguments:?}: {}", ended.stderr);
     }
@@ -92,7 +92,8 @@ fn two_processes_do_not_share_a_file() {
     let controller = Setup::new().start();
     controller.readiness(200);
     let store = format!("sqlite:{}", controller.directory().join("tagwarden.db").display());
-    let ended = Program::alone().args(["run", "--metrics-listen", "127.0.0.1:0", "--store", &store]).run();
+    let free = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let ended = Program::alone().args(["run", "--store", &store]).args(free).run();
     assert_eq!(ended.status, Some(2), "{}", ended.stderr);
     assert!(
         ended.stderr.contains("the store is in use") && ended.stderr.contains("need PostgreSQL"),

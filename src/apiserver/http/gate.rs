@@ -15,6 +15,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::LengthLimitError;
 use serde_json::{Value, json};
+use tagwarden_serve::Peer;
 
 use super::access::{self, Attempt, Question};
 use super::tokens::{Tokens, User};
@@ -26,10 +27,6 @@ use crate::status::ApiError;
 
 /// How many addresses that failed to authenticate are remembered before the list is looked through.
 const MAX_STRANGERS: usize = 100_000;
-
-/// Where a request comes from: an extension that the listener adds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub IpAddr);
 
 /// The rules of the door.
 pub(super) struct Gate {

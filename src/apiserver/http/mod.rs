@@ -5,40 +5,25 @@
 
 mod access;
 mod gate;
-mod patient;
 mod protobuf;
-mod tls;
 mod tokens;
 
 use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio_rustls::TlsAcceptor;
+use tagwarden_serve::{BindError, Listener};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
-use tower::ServiceExt as _;
 
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tagwarden_serve::{Tls, TlsError, TlsFiles};
 pub use tokens::{Role, TokenError, Tokens, User};
 
 use crate::kind::Kinds;
-use gate::{Gate, Peer};
-use patient::Patient;
+use gate::Gate;
 
 /// Where and for whom the API is served.
 #[derive(Clone, Debug)]
@@ -74,7 +59,7 @@ pub struct Limits {
     pub header_time: Duration,
     /// How long a client may take nothing of what it is sent.
     pub write_time: Duration,
-    /// How often the token file is looked at.
+    /// How often the files of tokens and certificate are looked at.
     pub reload: Duration,
 }
 
@@ -136,14 +121,11 @@ pub enum ExposeError {
 
 /// The API, listening. Nobody is served until [`run`](Self::run).
 pub struct Exposure {
-    listener: TcpListener,
-    address: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    certificate: Option<PathBuf>,
+    listener: Listener,
     gate: Arc<Gate>,
     router: Router,
     file: TokenFile,
-    limits: Limits,
+    reload: Duration,
 }
 
 impl Exposure {
@@ -154,114 +136,55 @@ impl Exposure {
         if matches!(tls, Tls::Plain) && !address.ip().is_loopback() {
             return Err(ExposeError::Plain(address));
         }
-        let files = tls.files(address.ip())?;
-        let tls = files.as_ref().map(tls::load).transpose()?.map(TlsAcceptor::from);
-        let certificate = files.map(|files| files.certificate);
         let (file, tokens) = TokenFile::open(&tokens)?;
-        let refused = |error: std::io::Error| ExposeError::Listen { address, why: error.kind().to_string() };
-        let listener = TcpListener::bind(address).await.map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
+        let listener =
+            Listener::bind(address, tls, limits.of_connections()).await.map_err(|error| match error {
+                BindError::Listen { address, why } => ExposeError::Listen { address, why },
+                BindError::Tls(error) => ExposeError::Tls(error),
+            })?;
         let gate = Arc::new(Gate::new(kinds, tokens, limits));
         let router = gate.guard(router);
-        Ok(Self { listener, address, tls, certificate, gate, router, file, limits })
+        Ok(Self { listener, gate, router, file, reload: limits.reload })
     }
 
     /// Where it listens: with the port that was free, if none was asked for.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// The certificate that it shows, which a client may have to be given; `None` for plain text.
     pub fn certificate(&self) -> Option<&Path> {
-        self.certificate.as_deref()
+        self.listener.certificate()
     }
 
     /// Serves until told to stop; then requests under way are finished, for at most five seconds.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let connections = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(self.limits.connections));
-        let mut reload = tokio::time::interval(self.limits.reload);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = reload.tick() => self.reload(),
-                accepted = self.listener.accept() => match accepted {
-                    // Whoever comes when it is full is turned away at once, rather than left waiting.
-                    Ok((stream, peer)) => if let Ok(seat) = Arc::clone(&room).try_acquire_owned() {
-                        let connection = self.connection(stream, peer, stop.clone());
-                        connections.spawn(async move {
-                            connection.await;
-                            drop(seat);
-                        });
-                    },
-                    // Out of file descriptors, mostly: others have to leave first.
-                    Err(error) => {
-                        tracing::warn!(%error, "a connection to the API could not be accepted");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                },
+    pub async fn run(self, stop: CancellationToken) {
+        let Self { listener, gate, router, mut file, reload } = self;
+        let mut reload = tokio::time::interval(reload);
+        let watching = async {
+            loop {
+                reload.tick().await;
+                file.reload(&gate);
             }
-        }
-        connections.close();
-        let _ = tokio::time::timeout(Duration::from_secs(5), connections.wait()).await;
-    }
-
-    fn reload(&mut self) {
-        self.gate.tidy();
-        match self.file.changed() {
-            Ok(None) => {}
-            Ok(Some(tokens)) => {
-                tracing::info!("the token file changed and is in force");
-                self.gate.replace(tokens);
-            }
-            Err(error) => tracing::warn!(%error, "the tokens from before stay in force"),
-        }
-    }
-
-    fn connection(
-        &self,
-        stream: TcpStream,
-        peer: SocketAddr,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        let (router, tls, limits) = (self.router.clone(), self.tls.clone(), self.limits);
-        async move {
-            // Watch events are small, and waiting for more of them would delay each.
-            let _ = stream.set_nodelay(true);
-            let stream = Patient::new(stream, limits.write_time);
-            match tls {
-                None => serve(stream, router, peer, limits, stop).await,
-                Some(acceptor) => {
-                    let shaken = tokio::time::timeout(limits.handshake_time, acceptor.accept(stream)).await;
-                    if let Ok(Ok(stream)) = shaken {
-                        serve(stream, router, peer, limits, stop).await;
-                    }
-                }
-            }
+        };
+        tokio::select! {
+            () = listener.run(router, stop) => {}
+            () = watching => {}
         }
     }
 }
 
-async fn serve<S>(stream: S, router: Router, peer: SocketAddr, limits: Limits, stop: CancellationToken)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer.ip()));
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(limits.header_time).max_buf_size(64 << 10);
-    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Limits {
+    fn of_connections(&self) -> tagwarden_serve::Limits {
+        tagwarden_serve::Limits {
+            connections: self.connections,
+            connections_per_address: self.connections,
+            handshake_time: self.handshake_time,
+            head_time: self.header_time,
+            idle_time: self.header_time,
+            write_time: self.write_time,
+            reload: self.reload,
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection to the API ended early");
     }
 }
 
@@ -276,6 +199,19 @@ impl TokenFile {
         let mut file = Self { path: path.to_owned(), seen: None };
         let tokens = file.changed()?.unwrap_or_default();
         Ok((file, tokens))
+    }
+
+    /// Takes up a file that has changed.
+    fn reload(&mut self, gate: &Gate) {
+        gate.tidy();
+        match self.changed() {
+            Ok(None) => {}
+            Ok(Some(tokens)) => {
+                tracing::info!("the token file changed and is in force");
+                gate.replace(tokens);
+            }
+            Err(error) => tracing::warn!(%error, "the tokens from before stay in force"),
+        }
     }
 
     /// The tokens, if the file is not what it was. What is wrong with a file is said once.

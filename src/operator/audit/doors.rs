@@ -20,9 +20,9 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// The accounts of a namespace.
 #[derive(Debug)]
-pub(super) struct NamespaceDoors {
-    pub(super) frame: Arc<Frame>,
-    pub(super) namespace: Arc<str>,
+pub(crate) struct NamespaceDoors {
+    pub(crate) frame: Arc<Frame>,
+    pub(crate) namespace: Arc<str>,
 }
 
 impl Doors for NamespaceDoors {

@@ -6,7 +6,7 @@
 mod apply;
 mod decide;
 mod dereference;
-mod doors;
+pub(crate) mod doors;
 mod metrics;
 mod runner;
 pub(crate) mod status;
@@ -49,6 +49,14 @@ const STORE_AGAIN: Duration = Duration::from_secs(15);
 
 /// Characters of a token that asks for a run.
 const TOKEN_CHARS: usize = 256;
+
+/// What is wrong with an audit, for people; nothing where it makes sense.
+pub(crate) fn check(
+    spec: &tagwarden_api::audit::ComplianceAuditSpec,
+    registry: &tagwarden_core::registry::Registry,
+) -> Result<(), String> {
+    validate(spec, registry).map(drop).map_err(|invalid| invalid.message)
+}
 
 /// Reconciles audits.
 #[derive(Debug)]

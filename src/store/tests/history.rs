@@ -14,6 +14,16 @@ fn all() -> RunFilter {
 }
 
 on_both! {
+    async fn the_last_success_is_that_of_any_tenant(bed) {
+        let store = bed.open().await;
+        assert_eq!(store.last_success().await.unwrap(), None);
+        record(&store, TENANT, start("a", 10), &[]).await;
+        record(&store, "team-b", start("b", 20), &[]).await;
+        let last = store.run("team-b", "b").await.unwrap().finished_at;
+        assert!(last.is_some());
+        assert_eq!(store.last_success().await.unwrap(), last);
+    }
+
     async fn runs_are_listed_newest_first_page_by_page(bed) {
         let store = bed.open().await;
         // Two begin at the same moment: the id decides.

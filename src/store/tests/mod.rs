@@ -2,7 +2,9 @@
 
 mod audits;
 mod bed;
+mod calls;
 mod history;
+mod keys;
 mod opening;
 mod recording;
 mod retention;

@@ -32,7 +32,7 @@ on_both! {
         let error = refused(&bed.url).await;
         assert!(matches!(error, StoreError::Newer { found: 7, known: KNOWN, .. }), "{error:?}");
         let text = error.to_string();
-        assert!(text.contains("written by a newer version (schema 7, this version knows 2)"), "{text}");
+        assert!(text.contains("written by a newer version (schema 7, this version knows 4)"), "{text}");
         assert!(text.contains("upgrade tagwarden or use another store") && !text.contains(PASSWORD), "{text}");
         assert_eq!(rows(&store).await, before);
     }

@@ -1,17 +1,18 @@
-//! The certificate of the listener.
+//! The certificate of a listener: from files, or made; and read again when its files change.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::tz::TimeZone;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::ServerConfig;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
 
 /// How the listener keeps tokens from being read on the way.
 #[derive(Clone, Debug)]
@@ -60,12 +61,15 @@ pub enum TlsError {
     },
 }
 
+/// The most bytes that are read of a file.
+const MAX_BYTES: u64 = 1 << 20;
+
 /// How many years a certificate of our own is valid: whoever trusts it was given it, and nobody renews it.
 const YEARS: i16 = 10;
 
 impl Tls {
     /// Certificate and key, which are made if they have to be; `None` for plain text.
-    pub(super) fn files(self, address: IpAddr) -> Result<Option<TlsFiles>, TlsError> {
+    pub(crate) fn files(self, address: IpAddr) -> Result<Option<TlsFiles>, TlsError> {
         match self {
             Self::Plain => Ok(None),
             Self::Files(files) => Ok(Some(files)),
@@ -115,25 +119,83 @@ fn keep(file: &Path, text: &str) -> std::io::Result<()> {
     std::fs::rename(part, file)
 }
 
-/// The settings of a listener with this certificate. HTTP/1.1 only: each watch has a connection of its own.
-pub(super) fn load(files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificates = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&read("key", &files.key)?)
-        .map_err(|_| unreadable("key", &files.key, "there is no private key in it".to_owned()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(TlsError::Mismatch)?
-        .with_no_client_auth()
-        .with_single_cert(certificates, key)
-        .map_err(TlsError::Mismatch)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+/// A certificate in use, with what its files were when they were last read.
+pub(crate) struct Certificate {
+    files: TlsFiles,
+    seen: [u8; 32],
+    config: Arc<ServerConfig>,
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let bytes = read("certificate", file)?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+impl Certificate {
+    /// Reads certificate and key.
+    pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
+        let text = Pem::read(&files)?;
+        Ok(Self { config: text.config(&files)?, seen: text.digest(), files })
+    }
+
+    /// What a connection that begins now speaks.
+    pub fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+
+    /// Where the certificate is.
+    pub fn file(&self) -> &Path {
+        &self.files.certificate
+    }
+
+    /// Takes up files that have changed. What is wrong with them is said once, and those from before stay in force.
+    pub fn reload(&mut self) {
+        // A file that is away for a moment is being replaced.
+        let Ok(text) = Pem::read(&self.files) else { return };
+        let digest = text.digest();
+        if digest == self.seen {
+            return;
+        }
+        self.seen = digest;
+        match text.config(&self.files) {
+            Ok(config) => {
+                tracing::info!(file = %self.files.certificate.display(), "the certificate changed and is in force");
+                self.config = config;
+            }
+            Err(error) => tracing::warn!(%error, "the certificate from before stays in force"),
+        }
+    }
+}
+
+/// The text of certificate and key.
+struct Pem {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
+
+impl Pem {
+    fn read(files: &TlsFiles) -> Result<Self, TlsError> {
+        Ok(Self { certificate: read("certificate", &files.certificate)?, key: read("key", &files.key)? })
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        Sha256::new_with_prefix(&self.certificate).chain_update([0]).chain_update(&self.key).finalize().into()
+    }
+
+    /// The settings of a listener with this certificate. HTTP/1.1 only: each stream has a connection of its own.
+    fn config(&self, files: &TlsFiles) -> Result<Arc<ServerConfig>, TlsError> {
+        let certificates = certificates(&self.certificate, &files.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| unreadable("key", &files.key, "there is no private key in it".to_owned()))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Mismatch)?
+            .with_no_client_auth()
+            .with_single_cert(certificates, key)
+            .map_err(TlsError::Mismatch)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Arc::new(config))
+    }
+}
+
+fn certificates(bytes: &[u8], file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(certificates) if !certificates.is_empty() => Ok(certificates),
         _ => Err(unreadable("certificate", file, "there is no certificate in it".to_owned())),
@@ -141,7 +203,11 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 }
 
 fn read(what: &'static str, file: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(file).map_err(|error| unreadable(what, file, error.kind().to_string()))
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(MAX_BYTES).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(what, file, error.kind().to_string()))?;
+    Ok(bytes)
 }
 
 fn unreadable(what: &'static str, file: &Path, why: String) -> TlsError {
