@@ -24,8 +24,9 @@ USER 65532:65532
 WORKDIR /var/lib/tagwarden
 VOLUME ["/var/lib/tagwarden"]
 # In a container, everybody else is outside.
-ENV TAGWARDEN_METRICS_LISTEN=0.0.0.0:8081
-EXPOSE 8081
+ENV TAGWARDEN_LISTEN=0.0.0.0:8080 \
+    TAGWARDEN_METRICS_LISTEN=0.0.0.0:8081
+EXPOSE 8080 8081
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/tagwarden", "healthcheck"]
 ENTRYPOINT ["/usr/local/bin/tagwarden"]

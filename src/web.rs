@@ -10,7 +10,8 @@ use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope}
 use tagwarden_app::keys::Keys;
 use tagwarden_core::registry::Registry;
 use tagwarden_http::{
-    Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls, TlsFiles,
+    Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
+    TlsFiles,
 };
 use tagwarden_operator::Frame;
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};

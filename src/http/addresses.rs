@@ -10,7 +10,8 @@ use std::str::FromStr;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN, VARY,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS, HOST, ORIGIN,
+    VARY,
 };
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
@@ -42,7 +43,8 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let name = text.strip_prefix("*.").unwrap_or(text);
         let label = |label: &str| {
-            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            !label.is_empty()
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
         };
         if name.len() <= 253 && name.split('.').all(label) {
             return Ok(Self(text.to_ascii_lowercase()));
@@ -55,7 +57,8 @@ impl FromStr for Origin {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const EXPECTED: &str = "expected scheme, host and port alone, for example https://console.example.com";
+        const EXPECTED: &str =
+            "expected scheme, host and port alone, for example https://console.example.com";
         let uri: Uri = text.parse().map_err(|_| EXPECTED)?;
         let plain = matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
@@ -296,7 +299,9 @@ mod tests {
         for bad in ["", "*", "*.", "a..b", "a:80", "https://a", "a b", "a/b"] {
             assert!(bad.parse::<Host>().is_err(), "{bad}");
         }
-        for bad in ["", "a.example", "ftp://a", "https://a/", "https://a/b", "https://u@a", "https://a?b", "null"] {
+        for bad in
+            ["", "a.example", "ftp://a", "https://a/", "https://a/b", "https://u@a", "https://a?b", "null"]
+        {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
         assert_eq!("HTTPS://A.example:8443".parse::<Origin>().unwrap().to_string(), "https://a.example:8443");
@@ -307,9 +312,11 @@ mod tests {
         let mut request = HeaderMap::new();
         request.insert(
             ACCESS_CONTROL_REQUEST_HEADERS,
-            "Authorization, mcp-protocol-version,Mcp-Param-x, x-forwarded-for, mcp-\u{7f}".parse().unwrap_or_else(
-                |_| "Authorization, mcp-protocol-version,Mcp-Param-x, x-forwarded-for".parse().unwrap(),
-            ),
+            "Authorization, mcp-protocol-version,Mcp-Param-x, x-forwarded-for, mcp-\u{7f}"
+                .parse()
+                .unwrap_or_else(|_| {
+                    "Authorization, mcp-protocol-version,Mcp-Param-x, x-forwarded-for".parse().unwrap()
+                }),
         );
         let mut answer = HeaderMap::new();
         permit(&request, &mut answer);

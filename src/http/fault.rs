@@ -37,12 +37,7 @@ pub struct Fault {
 
 impl Fault {
     /// An error of this status.
-    pub fn new(
-        status: StatusCode,
-        code: &str,
-        message: impl Into<String>,
-        fix: impl Into<String>,
-    ) -> Self {
+    pub fn new(status: StatusCode, code: &str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         let body =
             ErrorBody { code: code.to_owned(), message: message.into(), fix: fix.into(), retry_after: None };
         Self { status, body, challenge: None }
@@ -75,7 +70,8 @@ impl Fault {
             "the API key is not valid: it is wrong, has expired or was revoked",
             "use another key; `tagwarden keys list` shows which are valid",
         );
-        let challenge = format!("{REALM}, error=\"invalid_token\", error_description=\"{}\"", fault.body.message);
+        let challenge =
+            format!("{REALM}, error=\"invalid_token\", error_description=\"{}\"", fault.body.message);
         Self { challenge: Some(challenge), ..fault }
     }
 

@@ -142,7 +142,9 @@ impl Keyring {
                     self.replace(valid);
                     self.read_at.send_replace(Some(Instant::now()));
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "the API keys cannot be read; those known before are valid"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "the API keys cannot be read; those known before are valid")
+                }
                 Err(_) => tracing::warn!("the API keys cannot be read in time; those known before are valid"),
             }
             if noted.elapsed() >= NOTE_EVERY {
@@ -173,15 +175,13 @@ impl Keyring {
         for record in valid {
             let same = |entry: &Arc<Entry>| {
                 let known = &entry.record;
-                known.digest == record.digest && known.tenant == record.tenant && known.scopes == record.scopes
+                known.digest == record.digest
+                    && known.tenant == record.tenant
+                    && known.scopes == record.scopes
             };
             // Whatever else changed, the expiry is checked against the record: it is the new one that counts.
             let ended = before.remove(&record.id).filter(same).map(|entry| entry.ended.clone());
-            let entry = Entry {
-                principal: record.principal(),
-                ended: ended.unwrap_or_default(),
-                record,
-            };
+            let entry = Entry { principal: record.principal(), ended: ended.unwrap_or_default(), record };
             keys.insert(entry.record.id.clone(), Arc::new(entry));
         }
         drop(keys);

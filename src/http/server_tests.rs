@@ -68,7 +68,8 @@ fn served() -> Router {
         .route(
             "/endless",
             get(async || {
-                let first = futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"first"))]);
+                let first =
+                    futures_util::stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"first"))]);
                 Body::from_stream(first.chain(futures_util::stream::pending()))
             }),
         )
@@ -216,7 +217,8 @@ async fn a_page_that_is_let_in_may_ask_first_and_read_the_answer() {
     let somebody = Principal::new("acme", "anonymous", [Scope::TagRead]);
     let open = open(Access::Everybody(somebody), Limits::default());
     let page = ("origin", "http://localhost:6274");
-    let asking = [page, ("access-control-request-method", "POST"), ("access-control-request-headers", "mcp-name")];
+    let asking =
+        [page, ("access-control-request-method", "POST"), ("access-control-request-headers", "mcp-name")];
     let response = open.send("OPTIONS /mcp", &asking, Body::empty()).await;
     assert_eq!(response.status(), StatusCode::NO_CONTENT);
     assert_eq!(response.headers()["access-control-allow-headers"], "mcp-name");

@@ -116,10 +116,8 @@ async fn shows(address: SocketAddr, certificate: &CertificateDer<'static>) -> bo
 #[tokio::test]
 async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     let directory = tempfile::tempdir().unwrap();
-    let files = TlsFiles {
-        certificate: directory.path().join("tls.crt"),
-        key: directory.path().join("tls.key"),
-    };
+    let files =
+        TlsFiles { certificate: directory.path().join("tls.crt"), key: directory.path().join("tls.key") };
     let renew = || {
         let CertifiedKey { cert, signing_key } =
             generate_simple_self_signed(["localhost".to_owned()]).unwrap();

@@ -9,7 +9,9 @@ use tagwarden_http::{Host, Origin};
 
 use super::Surroundings;
 use super::resolve::Resolver;
-use super::value::{Arn, Auth, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value};
+use super::value::{
+    Arn, Auth, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value,
+};
 
 /// One row of the table.
 #[derive(Debug)]

@@ -39,10 +39,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sqlx", &["tagwarden-apiserver", "tagwarden-store"]),
     ("kube", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
     ("k8s-openapi", &["tagwarden", "tagwarden-api", "tagwarden-apiserver", "tagwarden-operator"]),
-    (
-        "axum",
-        &["tagwarden", "tagwarden-apiserver", "tagwarden-http", "tagwarden-mcp", "tagwarden-serve"],
-    ),
+    ("axum", &["tagwarden", "tagwarden-apiserver", "tagwarden-http", "tagwarden-mcp", "tagwarden-serve"]),
     ("rmcp", &["tagwarden-mcp"]),
     (
         "tokio",

@@ -73,7 +73,15 @@ impl Setup {
             .current_dir(directory.path())
             .env("HOME", directory.path())
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .args(["run", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--control-plane", plane]);
+            .args([
+                "run",
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                "127.0.0.1:0",
+                "--control-plane",
+                plane,
+            ]);
         Self { command, directory }
     }
 

@@ -65,18 +65,20 @@ fn the_image_is_the_program_and_nothing_to_break_in_with() {
     assert_eq!(check, ["CMD", program, "healthcheck"]);
 
     // What the image sets is what the program reads.
-    let env = &instruction(last, "ENV")["Env"][0];
     let command = words(&instruction(last, "CMD")["CmdLine"]);
     assert_eq!(command, ["run"]);
-    let ended = Program::alone()
-        .env(env["Key"].as_str().unwrap(), env["Value"].as_str().unwrap())
-        .args(["config", "--format", "json"])
-        .run();
+    let mut program = Program::alone().args(["config", "--format", "json"]);
+    for variable in instruction(last, "ENV")["Env"].as_array().unwrap() {
+        program = program.env(variable["Key"].as_str().unwrap(), variable["Value"].as_str().unwrap());
+    }
+    let ended = program.run();
     let settings: Value = serde_json::from_str(&ended.stdout).unwrap();
-    let from = settings["metricsListen"]["from"].as_str().unwrap();
-    assert_eq!(from, "variable TAGWARDEN_METRICS_LISTEN", "{}", ended.stderr);
-    let port = settings["metricsListen"]["value"].as_str().unwrap().rsplit(':').next().unwrap();
-    assert_eq!(words(&instruction(last, "EXPOSE")["Ports"]), [port]);
+    let ports = ["listen", "metricsListen"].map(|key| {
+        let setting = &settings[key];
+        assert!(setting["from"].as_str().unwrap().starts_with("variable TAGWARDEN_"), "{key}: {setting}");
+        setting["value"].as_str().unwrap().rsplit(':').next().unwrap().to_owned()
+    });
+    assert_eq!(words(&instruction(last, "EXPOSE")["Ports"]), ports);
 }
 
 #[test]
@@ -279,7 +281,8 @@ fn get(address: SocketAddr, path: &str) -> String {
 #[test]
 fn the_program_needs_nothing_but_itself_and_a_place_for_its_data() {
     let root = EmptyRoot::new();
-    let run = ["run", "--metrics-listen", "127.0.0.1:0", "--store", "sqlite:/var/lib/tagwarden/tagwarden.db"];
+    let store = "sqlite:/var/lib/tagwarden/tagwarden.db";
+    let run = ["run", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--store", store];
     let mut contained = Contained::start(root.command(&run));
     let line = contained.logs("\"starting\"");
     let address: SocketAddr = line["metrics"].as_str().unwrap().parse().unwrap();

@@ -107,6 +107,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .Values.watchNamespaces }}
 {{- $_ := set $settings "watchNamespaces" . }}
 {{- end }}
+{{- if and .Values.server.enabled .Values.server.tlsSecret }}
+{{- $_ := set $settings "tlsCert" "/etc/tagwarden-tls/tls.crt" }}
+{{- $_ := set $settings "tlsKey" "/etc/tagwarden-tls/tls.key" }}
+{{- end }}
 {{- if .Values.resourceTypes }}
 {{- $_ := set $settings "resourceTypes" "/etc/tagwarden/resource-types.yaml" }}
 {{- end }}

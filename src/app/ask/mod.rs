@@ -156,8 +156,7 @@ impl Ask {
         policy: Option<&str>,
         arns: &[String],
     ) -> Result<(Chosen, Vec<ports::Looked>), AskError> {
-        let request =
-            CheckRequest { policy: policy.map(str::to_owned), ..CheckRequest::default() };
+        let request = CheckRequest { policy: policy.map(str::to_owned), ..CheckRequest::default() };
         let chosen = self.choose(who, &request).await?;
         let looked = self.checks.look(&chosen.order(who), arns).await?;
         Ok((chosen, looked))

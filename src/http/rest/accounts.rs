@@ -13,8 +13,14 @@ use super::operation::{Asked, Operation, Verb, answer};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::new(Verb::Get, "/v1/accounts", "listAccounts", "The accounts of the tenant, by name.", list)
-            .answers::<AccountList>(200),
+        Operation::new(
+            Verb::Get,
+            "/v1/accounts",
+            "listAccounts",
+            "The accounts of the tenant, by name.",
+            list,
+        )
+        .answers::<AccountList>(200),
         Operation::new(Verb::Get, "/v1/accounts/{name}", "getAccount", "One account, by name or by id.", one)
             .answers::<Account>(200),
     ]
@@ -82,8 +88,7 @@ async fn list(asked: Asked) -> Outcome {
 async fn one(asked: Asked) -> Outcome {
     let wanted = &asked.parameter;
     let accounts = asked.ask.accounts(&asked.who).await?;
-    let found =
-        accounts.into_iter().find(|account| account.name == *wanted || account.account_id == *wanted);
+    let found = accounts.into_iter().find(|account| account.name == *wanted || account.account_id == *wanted);
     let fix = "GET /v1/accounts lists those that there are";
     let account = found.ok_or_else(|| AskError::not_found("account", wanted, fix))?;
     answer(&Account::from(account))

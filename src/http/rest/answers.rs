@@ -77,7 +77,8 @@ pub(super) struct Counters {
 impl From<&Tally> for Counters {
     fn from(tally: &Tally) -> Self {
         let by_severity = Severity::ALL.map(|one| (one.as_str().to_owned(), tally.by_severity[one as usize]));
-        let by_type = ViolationType::ALL.map(|one| (one.as_str().to_owned(), tally.by_violation_type[one as usize]));
+        let by_type =
+            ViolationType::ALL.map(|one| (one.as_str().to_owned(), tally.by_violation_type[one as usize]));
         Self {
             score: tally.score(),
             resources: tally.resources(),

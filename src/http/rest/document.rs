@@ -104,7 +104,8 @@ fn describe(operation: &Operation, schemas: &mut Schemas) -> Value {
     }
     if let Some(body) = operation.body {
         let schema = body(&mut schemas.taken);
-        described["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        described["requestBody"] =
+            json!({"required": true, "content": {"application/json": {"schema": schema}}});
     }
     let mut responses = Map::new();
     if let Some((status, schema)) = operation.answer {
@@ -164,8 +165,13 @@ fn in_query(reference: &Schema, schemas: &mut SchemaGenerator) -> Vec<Value> {
     let Some(Value::Object(schema)) = name.and_then(|name| schemas.definitions_mut().remove(name)) else {
         return Vec::new();
     };
-    let required: Vec<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let fields = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
     fields
         .map(|(name, field)| {

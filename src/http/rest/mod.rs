@@ -73,7 +73,9 @@ impl Rest {
         let record = Record::begin(self.ask.now(), &who, &id, operation, [&parameter, &query], &body);
         let asked = Asked { ask: self.ask.clone(), who, parameter, query, body };
         let outcome = work(asked).await;
-        record.end(&self.rows, outcome.as_ref().map(Response::status).map_err(|fault| fault.body.code.as_str())).await;
+        record
+            .end(&self.rows, outcome.as_ref().map(Response::status).map_err(|fault| fault.body.code.as_str()))
+            .await;
         outcome.unwrap_or_else(IntoResponse::into_response)
     }
 }

@@ -167,7 +167,12 @@ fn cause(error: &dyn std::error::Error) -> String {
     while let Some(source) = error.source() {
         error = source;
     }
-    error.to_string().chars().take(200).map(|symbol| if symbol.is_control() { '\u{fffd}' } else { symbol }).collect()
+    error
+        .to_string()
+        .chars()
+        .take(200)
+        .map(|symbol| if symbol.is_control() { '\u{fffd}' } else { symbol })
+        .collect()
 }
 
 /// Control characters in a query are written with per cent signs.

@@ -11,8 +11,14 @@ use super::operation::{Asked, Operation, Verb, answer};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        Operation::new(Verb::Get, "/v1/policies", "listPolicies", "The policies of the tenant, by name.", list)
-            .answers::<PolicyList>(200),
+        Operation::new(
+            Verb::Get,
+            "/v1/policies",
+            "listPolicies",
+            "The policies of the tenant, by name.",
+            list,
+        )
+        .answers::<PolicyList>(200),
         Operation::new(Verb::Get, "/v1/policies/{name}", "getPolicy", "One policy.", one)
             .answers::<PolicyAnswer>(200),
     ]

@@ -35,9 +35,15 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .body::<RunOrder>()
         .answers::<Started>(202),
-        Operation::new(Verb::Get, "/v1/runs/{runId}", "getRun", "One run: how far it is, or what it found.", one)
-            .query::<OneQuery>()
-            .answers::<RunDetail>(200),
+        Operation::new(
+            Verb::Get,
+            "/v1/runs/{runId}",
+            "getRun",
+            "One run: how far it is, or what it found.",
+            one,
+        )
+        .query::<OneQuery>()
+        .answers::<RunDetail>(200),
         Operation::new(
             Verb::Post,
             "/v1/runs/{runId}/cancel",
@@ -113,7 +119,11 @@ struct Started {
 /// The rest of a page number that says where the next one begins.
 pub(super) fn limit(asked: Option<u16>, default: u16, most: u16) -> Result<usize, crate::Fault> {
     let limit = asked.unwrap_or(default);
-    if (1..=most).contains(&limit) { Ok(limit.into()) } else { Err(bad(format!("limit: expected 1 to {most}"))) }
+    if (1..=most).contains(&limit) {
+        Ok(limit.into())
+    } else {
+        Err(bad(format!("limit: expected 1 to {most}")))
+    }
 }
 
 async fn list(asked: Asked) -> Outcome {

@@ -98,7 +98,11 @@ impl ViolationsQuery {
                 Some("advice") => Some(FindingKind::Advice),
                 Some(_) => return Err(bad("kind: expected violation or advice")),
             },
-            violation_type: word("violationType", self.violation_type.as_deref(), str::parse::<ViolationType>)?,
+            violation_type: word(
+                "violationType",
+                self.violation_type.as_deref(),
+                str::parse::<ViolationType>,
+            )?,
             with_exempt: self.exempt,
             resource_types: listed("resourceTypes", self.resource_types.as_deref(), 50)?,
             accounts: accounts

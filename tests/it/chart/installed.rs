@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tagwarden_testbed::kubernetes::User;
@@ -9,8 +10,9 @@ use tagwarden_testbed::{AMBIENT_ACCOUNT, Kubernetes, Testbed};
 use tempfile::TempDir;
 
 use super::{Helm, RELEASE, chart, objects, only, root};
-use crate::controller::Setup;
+use crate::controller::{Controller, Setup};
 use crate::program::Program;
+use crate::run::request;
 
 /// Where people keep what is looked after.
 const TENANT: &str = "finops";
@@ -164,6 +166,17 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
             works(&cluster, "team-b");
         }
     }
+    let served = [
+        "upgrade",
+        RELEASE,
+        chart().to_str().unwrap(),
+        "--namespace",
+        RELEASE,
+        "--set",
+        "server.enabled=true",
+    ];
+    assert!(cluster.helm.run(&served).contains("tagwarden keys create"));
+    serves(&cluster);
     assert!(
         cluster.names(&["roles", "--namespace", "team-a"]).is_empty(),
         "rights that are not given any more stay"
@@ -189,19 +202,24 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
     assert_eq!(cluster.names(&["tagaudit", "--namespace", TENANT]).len(), 1);
 }
 
-/// The program does its work as the chart's service account, with the chart's settings, and with no other right.
-fn works(cluster: &Cluster, tenant: &str) {
-    let proxy = Testbed::shared().proxy();
+/// The program as the chart's service account, with the chart's settings. Also gives who that is.
+fn start(cluster: &Cluster) -> (Controller, User) {
     let installed = cluster.got("manifest");
     let account = only(&installed, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"].clone();
     let user = cluster.service_account(account.as_str().unwrap());
     let settings = only(&installed, "ConfigMap")["data"]["tagwarden.yaml"].clone();
     let controller = Setup::on_kubernetes(&cluster.server.kubeconfig_of(&user).unwrap())
-        .behind(&proxy)
+        .behind(&Testbed::shared().proxy())
         .file("tagwarden.yaml", settings.as_str().unwrap())
-        // The volume of the pod.
-        .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db", "--log-level", "info"])
+        // The volume of the pod; and addresses that others can reach ask for keys.
+        .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db", "--auth", "keys"])
         .start();
+    (controller, user)
+}
+
+/// It does its work, and needs no other right.
+fn works(cluster: &Cluster, tenant: &str) {
+    let (controller, user) = start(cluster);
     let declared = cluster.file("declared.yaml", &declared(tenant));
     cluster.kubectl(&["apply", "-f", declared.to_str().unwrap()]);
     let ready = ["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=60s"];
@@ -233,4 +251,34 @@ fn works(cluster: &Cluster, tenant: &str) {
     assert_eq!(asked.status, Some(1), "{}{}", asked.stdout, asked.stderr);
     let forbidden = cluster.server.requests_of(&user).forbidden;
     assert!(forbidden.is_empty(), "the chart allows too little: {forbidden:?}");
+}
+
+/// People with a key ask, and order an audit.
+fn serves(cluster: &Cluster) {
+    let (controller, user) = start(cluster);
+    controller.readiness(200);
+    let address = controller.address("listen");
+    let store = format!("sqlite:{}", controller.directory().join("tagwarden.db").display());
+    let create = ["keys", "create", "--store", &store, "--tenant", TENANT, "--scope", "tag:read,audit:write"];
+    let created = Program::alone().args(create).run();
+    assert_eq!(created.status, Some(0), "{}", created.stderr);
+    let key = created.stdout.trim();
+    let order = json!({"schedule": "0 4 * * *", "policy": "corp"}).to_string();
+    let put = || request(address, key, "PUT /v1/audits/ordered", order.as_bytes());
+    assert_eq!(request(address, "nobody", "GET /v1/audits", b"").0, 401);
+    // A new key is known within a second.
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let mut answer = put();
+    while answer.0 == 401 && Instant::now() < deadline {
+        std::thread::park_timeout(Duration::from_millis(100));
+        answer = put();
+    }
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    let path = "jsonpath={.spec.schedule}";
+    let found = cluster.kubectl(&["get", "tagaudit/ordered", "--namespace", TENANT, "-o", path]);
+    assert_eq!(found, "0 4 * * *");
+    controller.stop();
+    let forbidden = cluster.server.requests_of(&user).forbidden;
+    assert!(forbidden.is_empty(), "the chart allows too little: {forbidden:?}");
+    cluster.kubectl(&["delete", "tagaudit/ordered", "--namespace", TENANT]);
 }

@@ -176,6 +176,11 @@ fn the_program_takes_the_settings_of_every_rendering() {
         assert_eq!(resolved["store"]["from"], "variable TAGWARDEN_STORE", "{name}");
         let port = resolved["metricsListen"]["value"].as_str().unwrap().rsplit(':').next().unwrap();
         assert_eq!(container["ports"][0]["containerPort"].to_string(), port, "{name}");
+        // Others can reach the server where the chart says so, and nowhere else.
+        let listen: std::net::SocketAddr = resolved["listen"]["value"].as_str().unwrap().parse().unwrap();
+        let served = container["ports"].as_array().unwrap().iter().find(|port| port["name"] == "server");
+        assert_eq!(listen.ip().is_loopback(), served.is_none(), "{name}");
+        assert!(served.is_none_or(|port| port["containerPort"] == listen.port()), "{name}");
     }
 }
 
@@ -221,9 +226,10 @@ fn the_schema_knows_every_value_and_every_setting_and_no_other() {
     let settings: Value = serde_json::from_str(&ended.stdout).unwrap();
     // What follows from other values, or is about the embedded control plane.
     let of_the_chart = |key: &str| {
-        let others =
-            ["controlPlane", "store", "namespace", "watchNamespaces", "metricsListen", "resourceTypes"];
-        others.contains(&key) || key.starts_with("manifests") || key.starts_with("api")
+        let others = ["controlPlane", "store", "namespace", "watchNamespaces", "resourceTypes"];
+        let listeners = ["listen", "auth", "tlsCert", "tlsKey", "metricsListen"];
+        let embedded = key.starts_with("manifests") || key.starts_with("api");
+        others.contains(&key) || listeners.contains(&key) || embedded
     };
     let expected: Vec<&String> =
         settings.as_object().unwrap().keys().filter(|key| !of_the_chart(key)).collect();
