@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tagwarden_testbed::kubernetes::User;
-use tagwarden_testbed::{AMBIENT_ACCOUNT, Kubernetes, Testbed};
+use tagwarden_testbed::{AMBIENT_ACCOUNT, Kubernetes, Proxy, Testbed};
 use tempfile::TempDir;
 
 use super::{Helm, RELEASE, chart, objects, only, root};
@@ -166,16 +166,10 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
             works(&cluster, "team-b");
         }
     }
-    let served = [
-        "upgrade",
-        RELEASE,
-        chart().to_str().unwrap(),
-        "--namespace",
-        RELEASE,
-        "--set",
-        "server.enabled=true",
-    ];
-    assert!(cluster.helm.run(&served).contains("tagwarden keys create"));
+    let own = chart();
+    let served = ["upgrade", RELEASE, own.to_str().unwrap(), "--namespace", RELEASE];
+    let said = cluster.helm.run(&[&served[..], &["--set", "server.enabled=true"]].concat());
+    assert!(said.contains("tagwarden keys create"), "{said}");
     serves(&cluster);
     assert!(
         cluster.names(&["roles", "--namespace", "team-a"]).is_empty(),
@@ -203,13 +197,13 @@ fn it_installs_upgrades_works_and_leaves_what_people_declared() {
 }
 
 /// The program as the chart's service account, with the chart's settings. Also gives who that is.
-fn start(cluster: &Cluster) -> (Controller, User) {
+fn start(cluster: &Cluster, proxy: &Proxy) -> (Controller, User) {
     let installed = cluster.got("manifest");
     let account = only(&installed, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"].clone();
     let user = cluster.service_account(account.as_str().unwrap());
     let settings = only(&installed, "ConfigMap")["data"]["tagwarden.yaml"].clone();
     let controller = Setup::on_kubernetes(&cluster.server.kubeconfig_of(&user).unwrap())
-        .behind(&Testbed::shared().proxy())
+        .behind(proxy)
         .file("tagwarden.yaml", settings.as_str().unwrap())
         // The volume of the pod; and addresses that others can reach ask for keys.
         .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db", "--auth", "keys"])
@@ -219,7 +213,8 @@ fn start(cluster: &Cluster) -> (Controller, User) {
 
 /// It does its work, and needs no other right.
 fn works(cluster: &Cluster, tenant: &str) {
-    let (controller, user) = start(cluster);
+    let proxy = Testbed::shared().proxy();
+    let (controller, user) = start(cluster, &proxy);
     let declared = cluster.file("declared.yaml", &declared(tenant));
     cluster.kubectl(&["apply", "-f", declared.to_str().unwrap()]);
     let ready = ["wait", "tagacct/own", "tagaudit/nightly", "--for=condition=Ready", "--timeout=60s"];
@@ -255,7 +250,8 @@ fn works(cluster: &Cluster, tenant: &str) {
 
 /// People with a key ask, and order an audit.
 fn serves(cluster: &Cluster) {
-    let (controller, user) = start(cluster);
+    let proxy = Testbed::shared().proxy();
+    let (controller, user) = start(cluster, &proxy);
     controller.readiness(200);
     let address = controller.address("listen");
     let store = format!("sqlite:{}", controller.directory().join("tagwarden.db").display());
