@@ -27,7 +27,7 @@ fn root() -> &'static Path {
 
 /// A file as Docker's builder or Compose understands it.
 #[track_caller]
-fn understood(form: &str, name: &str) -> Value {
+pub fn understood(form: &str, name: &str) -> Value {
     let output = tools::program("containers").arg(form).arg(root().join(name)).output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -40,7 +40,7 @@ fn words(list: &Value) -> Vec<String> {
 
 /// The last instruction of this name in a stage.
 #[track_caller]
-fn instruction<'a>(stage: &'a Value, name: &str) -> &'a Value {
+pub fn instruction<'a>(stage: &'a Value, name: &str) -> &'a Value {
     let commands = stage["commands"].as_array().unwrap();
     let found =
         commands.iter().rev().find(|command| command["name"].as_str().unwrap().eq_ignore_ascii_case(name));

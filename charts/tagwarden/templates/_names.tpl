@@ -104,7 +104,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $settings := deepCopy .Values.settings }}
 {{- $_ := set $settings "controlPlane" "kubernetes" }}
 {{- $_ := set $settings "namespace" (include "tagwarden.namespace" .) }}
-{{- $_ := set $settings "metricsListen" (printf "%s:%d" .Values.metrics.address (int .Values.metrics.port)) }}
 {{- with .Values.watchNamespaces }}
 {{- $_ := set $settings "watchNamespaces" . }}
 {{- end }}

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tagwarden_testbed::tools;
 
 use super::{Helm, chart, objects, only, root, value_sets};
+use crate::packaging::{instruction, understood};
 use crate::program::Program;
 
 /// Where a text differs from its recording; with `UPDATE_GOLDEN`, it becomes the recording.
@@ -142,6 +143,8 @@ fn a_parent_chart_turns_it_on_and_off() {
 #[test]
 fn the_program_takes_the_settings_of_every_rendering() {
     let helm = Helm::alone();
+    let stages = understood("dockerfile", "Dockerfile");
+    let image = instruction(stages.as_array().unwrap().last().unwrap(), "ENV");
     for (name, values) in value_sets() {
         let objects = objects(&helm.template(&values, &["--set", "crds.install=false"]));
         let configs: Vec<&Value> = objects
@@ -156,11 +159,13 @@ fn the_program_takes_the_settings_of_every_rendering() {
         arguments[0] = "config";
         arguments[2] = "tagwarden.yaml";
         let mut program = Program::alone().args(&arguments).args(["--format", "json"]);
-        for variable in container["env"].as_array().into_iter().flatten() {
-            if variable["name"] == "TAGWARDEN_STORE" {
-                let secret = variable["value"].is_null().then_some("postgres://a:b@c/d");
-                let url = secret.or_else(|| variable["value"].as_str()).unwrap();
-                program = program.env("TAGWARDEN_STORE", url);
+        // Those of the chart go before those of the image, and both before the file.
+        for variable in image["Env"].as_array().unwrap().iter().chain(container["env"].as_array().unwrap()) {
+            let text = |key: &str| variable[key].as_str();
+            let name = text("Key").or_else(|| text("name")).unwrap();
+            let value = text("Value").or_else(|| text("value")).unwrap_or("postgres://a:b@c/d");
+            if name.starts_with("TAGWARDEN_") {
+                program = program.env(name, value);
             }
         }
         program.file("tagwarden.yaml", settings);
