@@ -68,6 +68,10 @@ pub enum Command {
     Mcp(Box<Mcp>),
     /// Print the settings that `run` would go by, and where each comes from.
     Config(Box<Config>),
+    /// Ask a running controller whether it is alive, or ready: 0 if so, else 1.
+    ///
+    /// For container images without a shell. Takes the settings of `run`, which say where it listens.
+    Healthcheck(Box<Healthcheck>),
     /// Print objects, as `kubectl get` does.
     Get(Get),
     /// Print a kubeconfig for the API that `run --api-listen` serves.
@@ -256,6 +260,18 @@ pub struct Config {
     /// How to print them.
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+}
+
+#[derive(Debug, Args)]
+pub struct Healthcheck {
+    /// Ask whether there is all that work needs, `/readyz`, not merely whether the process answers, `/healthz`.
+    #[arg(long)]
+    pub ready: bool,
+    /// Ask at this address. Without it, where --metrics-listen says, on this machine.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub address: Option<String>,
+    #[command(flatten)]
+    pub settings: SettingFlags,
 }
 
 #[derive(Debug, Args)]

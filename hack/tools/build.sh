@@ -6,10 +6,20 @@ cd "$(dirname "$0")"
 
 cache=${XDG_CACHE_HOME:-${HOME:?neither XDG_CACHE_HOME nor HOME is set: there is nowhere to keep the tools}/.cache}/tagwarden/tools
 
+tools=(etcd kubernetes helm kubeconform helm-docs actionlint containers gitops prometheus-operator)
+
 # What `go build` gets besides -o: flags and packages. Without its version the API server is none that kubectl knows.
 arguments() {
   case $1 in
     etcd) echo go.etcd.io/etcd/server/v3 ;;
+    helm) echo helm.sh/helm/v4/cmd/helm ;;
+    kubeconform) echo github.com/yannh/kubeconform/cmd/kubeconform ;;
+    helm-docs) echo github.com/norwoodj/helm-docs/cmd/helm-docs ;;
+    actionlint) echo github.com/rhysd/actionlint/cmd/actionlint ;;
+    # Programs of our own.
+    containers | gitops) echo . ;;
+    # Nothing is built of it: what it holds are files.
+    prometheus-operator) ;;
     kubernetes)
       local version=k8s.io/component-base/version
       echo -ldflags
@@ -21,7 +31,8 @@ arguments() {
   esac
 }
 
-digest() { cat "$1/go.mod" "$1/go.sum" build.sh | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16; }
+# The pinned set, the source of a program of our own, and how it is built.
+digest() { { cat "$1/go.mod" "$1/go.sum" "$1"/*.go 2>/dev/null || true; arguments "$1"; } | { sha256sum 2>/dev/null || shasum -a 256; } | cut -c1-16; }
 
 build() {
   local name=$1 home=$2 temporary argument arguments=()
@@ -34,9 +45,22 @@ build() {
   trap "rm -rf '$temporary'" EXIT
   while IFS= read -r argument; do arguments+=("$argument"); done < <(arguments "$name")
   echo "building $name into $home (some minutes, once) …" >&2
-  (cd "$name" && go build -mod=readonly -trimpath -o "$temporary/" "${arguments[@]}")
+  if [ "${#arguments[@]}" -gt 0 ]; then
+    (cd "$name" && go build -mod=readonly -trimpath -o "$temporary/" "${arguments[@]}")
+  else
+    crds "$name" "$temporary"
+  fi
   mv "$temporary" "$home"
   echo "$name is built" >&2
+}
+
+# The definitions that a module carries beside its code.
+crds() {
+  local module=github.com/$1/$1 source
+  (cd "$1" && go mod download "$module")
+  source=$(cd "$1" && go list -mod=readonly -m -f '{{.Dir}}' "$module")
+  cp "$source"/example/prometheus-operator-crd/*_servicemonitors.yaml "$2/"
+  chmod -R u+w "$2"
 }
 
 # In a subshell, which takes its lock with it.
@@ -51,10 +75,10 @@ install() (
   echo "$home"
 )
 
-[ $# -gt 0 ] || set -- etcd kubernetes
+[ $# -gt 0 ] || set -- "${tools[@]}"
 for tool; do
   if ! arguments "$tool" >/dev/null; then
-    echo "\`$tool\` is not one of the tools: etcd, kubernetes" >&2
+    echo "\`$tool\` is not one of the tools: ${tools[*]}" >&2
     exit 2
   fi
   install "$tool"

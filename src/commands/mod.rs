@@ -4,6 +4,7 @@ mod client_role;
 mod config;
 mod crds;
 mod get;
+mod healthcheck;
 mod history;
 mod keys;
 mod kubeconfig;
@@ -134,6 +135,7 @@ pub fn run(arguments: Cli) -> Result<u8, Failure> {
         Command::Types(flags) => registry::types(&flags, &*registry?),
         Command::IamPolicy(flags) => registry::iam_policy(&flags, &*registry?),
         Command::Config(flags) => config::run(*flags),
+        Command::Healthcheck(flags) => healthcheck::run(*flags),
         Command::Get(flags) => runtime()?.block_on(get::run(&flags)),
         Command::Kubeconfig(flags) => kubeconfig::run(&flags),
         Command::Crds(flags) => crds::run(&flags),

@@ -121,7 +121,7 @@ fn tokens() -> String {
 }
 
 /// A request over the API listener, with a body of this kind; gives the status and the answer.
-fn request(address: SocketAddr, token: &str, head: &str, body: &[u8]) -> (u16, Value) {
+pub fn request(address: SocketAddr, token: &str, head: &str, body: &[u8]) -> (u16, Value) {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();

@@ -129,7 +129,8 @@ impl Kubernetes {
 
     /// The kubeconfig of a user.
     pub fn kubeconfig_of(&self, user: &User) -> Result<PathBuf, KubernetesError> {
-        let path = self.directory.path().join(format!("kubeconfig-{}", user.name));
+        // A colon in `KUBECONFIG` stands between two files.
+        let path = self.directory.path().join(format!("kubeconfig-{}", user.name.replace(':', "-")));
         write(&path, &kubeconfig(self.directory.path(), self.port, &user.token))?;
         Ok(path)
     }

@@ -33,6 +33,7 @@ pub mod moto;
 mod packages;
 pub mod postgres;
 mod python;
+pub mod tools;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
