@@ -113,9 +113,6 @@ const EXIT_STATUS: &str = "Exit status:
 pub struct Mcp {
     #[command(flatten)]
     pub settings: SettingFlags,
-    /// Offer only tools that change nothing, not even audits.
-    #[arg(long, help_heading = "Tools", env = "TAGWARDEN_MCP_READ_ONLY")]
-    pub read_only: bool,
     /// Offer only these tools: `read`, `scan` or `policy` (repeatable, or comma-separated). Without it, all.
     #[arg(
         long,
@@ -137,12 +134,6 @@ pub struct Mcp {
     /// The policy to use where there are several and the question names none.
     #[arg(long, help_heading = "Tools", value_name = "NAME", env = "TAGWARDEN_DEFAULT_POLICY")]
     pub default_policy: Option<String>,
-    /// How many calls the client may make in an hour; polling a run is free.
-    #[arg(long, help_heading = "Tools", value_name = "CALLS", default_value_t = 100, env = "TAGWARDEN_MCP_CALLS_PER_HOUR", value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub calls_per_hour: u32,
-    /// How often the same call may be made in five minutes, before it is taken for a loop.
-    #[arg(long, help_heading = "Tools", value_name = "CALLS", default_value_t = 3, env = "TAGWARDEN_MCP_SAME_CALLS", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    pub same_calls: u32,
 }
 
 /// The flags of `scan`.

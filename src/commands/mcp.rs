@@ -3,14 +3,13 @@
 //! Clients start a process each, and several may share one SQLite file: each of them answers, and a Lease decides which
 //! one reconciles. Standard output belongs to the protocol; the log goes to standard error.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
 use tagwarden_core::registry::Registry;
-use tagwarden_mcp::{Limits, Server, ServerSettings, Toolset};
+use tagwarden_mcp::{Server, ServerSettings, Toolset};
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Timing};
 use tagwarden_store::{AuditRuns, Store};
@@ -24,20 +23,33 @@ use crate::counted::Counting;
 use crate::plane::{Plane, Sharing};
 use crate::settings::{Settings, Source};
 use crate::wire::{LISTINGS_PER_REGION, LazyInventory};
-use crate::{applier, input, telemetry};
+use crate::{applier, input, telemetry, web};
 
 /// Who the client of a process is in the record of calls.
 const CLIENT: &str = "stdio";
 
 /// Settings that only `run` goes by.
-const OF_RUN: [&str; 6] =
-    ["metrics_listen", "api_listen", "api_tokens", "api_tls_cert", "api_tls_key", "api_tls_self_signed"];
+const OF_RUN: [&str; 14] = [
+    "metrics_listen",
+    "api_listen",
+    "api_tokens",
+    "api_tls_cert",
+    "api_tls_key",
+    "api_tls_self_signed",
+    "listen",
+    "auth",
+    "allowed_hosts",
+    "allowed_origins",
+    "tls_cert",
+    "tls_key",
+    "tenant_rate",
+    "address_rate",
+];
 
 /// For what is under way once the client has gone.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 pub(super) fn run(flags: Mcp) -> Result<u8, Failure> {
-    let (offer, default_policy) = (offer(&flags), flags.default_policy);
     let told = flags
         .settings
         .given
@@ -47,27 +59,22 @@ pub(super) fn run(flags: Mcp) -> Result<u8, Failure> {
         return Err(Failure::OnlyRun(field.replace('_', "-")));
     }
     let settings = flags.settings.resolve()?.settings;
+    let offer = offer(&settings, flags.toolset, flags.without_tool);
     telemetry::of_controller(&settings);
     let registry = input::registry(settings.resource_types.as_deref())?;
     let runtime = super::runtime()?;
-    let result = runtime.block_on(serve(&settings, registry, offer, default_policy));
+    let result = runtime.block_on(serve(&settings, registry, offer, flags.default_policy));
     // Standard input is read by a thread that nothing can interrupt.
     runtime.shutdown_timeout(Duration::from_millis(200));
     result.map(|()| 0)
 }
 
-fn offer(flags: &Mcp) -> ServerSettings {
-    let toolsets: BTreeSet<Toolset> = flags.toolset.iter().copied().collect();
+fn offer(settings: &Settings, toolsets: Vec<Toolset>, without: Vec<String>) -> ServerSettings {
+    let every = web::offer(settings);
     ServerSettings {
-        read_only: flags.read_only,
-        toolsets: if toolsets.is_empty() { Toolset::ALL.into_iter().collect() } else { toolsets },
-        without: flags.without_tool.iter().cloned().collect(),
-        limits: Limits {
-            calls_per_hour: flags.calls_per_hour as usize,
-            same_calls: flags.same_calls as usize,
-            ..Limits::default()
-        },
-        version: env!("CARGO_PKG_VERSION"),
+        toolsets: if toolsets.is_empty() { every.toolsets } else { toolsets.into_iter().collect() },
+        without: without.into_iter().collect(),
+        ..every
     }
 }
 
@@ -132,7 +139,8 @@ async fn serve(
             prune: settings.manifests_prune,
             watched: settings.watch_namespaces.iter().map(|name| name.as_str().to_owned()).collect(),
         };
-        tokio::spawn(applier::run(client.clone(), manifests, declared.clone(), stop.clone()))
+        let fence = frame.fence.clone();
+        tokio::spawn(applier::run(client.clone(), fence, manifests, declared.clone(), stop.clone()))
     });
     if manifests.is_none() {
         declared.cancel();

@@ -130,7 +130,7 @@ fn every_tool_answers_in_every_era_of_the_protocol() {
         {"do": "read", "name": "tagwarden://policy/nope"},
     ]);
     for mode in MCP_MODES {
-        let (answers, _) = mcp_session(&desk.server(&["--same-calls", "100"]), mode, &steps);
+        let (answers, _) = mcp_session(&desk.server(&["--mcp-same-calls", "100"]), mode, &steps);
         let [
             hello,
             tools,
@@ -297,7 +297,7 @@ fn loops_and_spent_budgets_end_and_polling_is_free() {
     let mut steps: Vec<Value> = (1..=3).map(|limit| call("list_audits", json!({"limit": limit}))).collect();
     steps.push(call("get_run", json!({"run_id": "adhoc-none"})));
     steps.push(call("list_audits", json!({"limit": 9, "dry_run": true})));
-    let answers = desk.session(&["--calls-per-hour", "2"], &steps);
+    let answers = desk.session(&["--mcp-calls-per-hour", "2"], &steps);
     assert_eq!(content(&answers[1])["total"], 0);
     assert_eq!(error(&answers[2])["code"], "budget_exhausted");
     assert_eq!(error(&answers[3])["code"], "not_found");
@@ -313,7 +313,7 @@ fn what_is_not_offered_cannot_be_called() {
         call("cancel_run", json!({"run_id": "a"})),
         call("list_accounts", json!({})),
     ];
-    let answers = desk.session(&["--read-only", "--without-tool", "list_accounts"], &steps);
+    let answers = desk.session(&["--mcp-read-only", "--without-tool", "list_accounts"], &steps);
     let listed = answers[0]["tools"].as_array().unwrap();
     assert_eq!(listed.len(), 11, "{listed:#?}");
     assert!(listed.iter().all(|tool| tool["annotations"]["readOnlyHint"] == true), "{listed:#?}");
