@@ -59,11 +59,14 @@ fn hints(declared: &Declared, settings: &Settings, credentials: bool) -> Vec<Str
         );
     }
     if *accounts == 0 {
-        hints.push(
-            "there is no ClientAccount yet: it says which AWS account may be looked at; for the one that the credentials \
-             belong to, `spec: {accountId: \"…\", auth: {mode: Ambient}}`"
-                .into(),
-        );
+        let example = if settings.allows_ambient_account() {
+            "for the one that the credentials belong to, `spec: {accountId: \"…\", auth: {mode: Ambient}}`"
+        } else {
+            "`spec: {accountId: \"…\", auth: {roleArn: …}}`, and its status says what the role has to trust"
+        };
+        hints.push(format!(
+            "there is no ClientAccount yet: it says which AWS account may be looked at; {example}"
+        ));
     }
     if *audits == 0 {
         hints.push(

@@ -33,6 +33,9 @@ use write::{Counts, Leftover, WriteError, Writer};
 /// How often the directory is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// A lease that is free is taken at once: who does not lead by then has somebody else to apply what is declared.
+const ANOTHER_LEADS: Duration = Duration::from_secs(2);
+
 /// How often all is compared, although no file has changed.
 const COMPARE_EVERY: Duration = Duration::from_mins(1);
 
@@ -62,7 +65,7 @@ pub struct Manifests {
 }
 
 /// Applies until it is cancelled, while this replica leads. Failures are logged, told as events, and tried again.
-/// `once` is cancelled when it was tried for the first time.
+/// `once` is cancelled when it was tried for the first time, or when it is plain that another replica leads.
 pub async fn run(
     client: Client,
     fence: Fence,
@@ -70,6 +73,7 @@ pub async fn run(
     once: CancellationToken,
     cancel: CancellationToken,
 ) {
+    let (leading, began) = (fence.clone(), Instant::now());
     let mut applier = Applier {
         writer: Writer::new(client, fence.clone(), manifests.namespace.clone()),
         fence,
@@ -87,8 +91,12 @@ pub async fn run(
         tokio::select! {
             () = cancel.cancelled() => return,
             _ = ticks.tick() => {}
+            _ = leading.leading(), if applier.standing_by => {}
         }
         if applier.stands_by() {
+            if began.elapsed() >= ANOTHER_LEADS {
+                once.cancel();
+            }
             continue;
         }
         tokio::select! {

@@ -151,15 +151,15 @@ async fn serve(
         name: controller::LEASE.to_owned(),
         timing: Timing::default(),
     };
-    let controllers = tokio::spawn(tagwarden_operator::run(client, context, election));
+    let reconciling = tokio::spawn(tagwarden_operator::run(client, context, election));
 
-    let served = tagwarden_mcp::stdio(server, Principal::new(tenant, CLIENT, scopes), stop.clone()).await;
+    let result = tagwarden_mcp::stdio(server, Principal::new(tenant, CLIENT, scopes), stop.clone()).await;
     tracing::info!("the client has gone");
     stop.cancel();
     let ended = async {
         checks.finished().await;
         // A controller that broke down has said so.
-        let _ = controllers.await;
+        let _ = reconciling.await;
         store.close().await;
     };
     if timeout(CLOSE_WITHIN, ended).await.is_err() {
@@ -172,5 +172,5 @@ async fn serve(
     if timeout(CLOSE_WITHIN, plane.shutdown()).await.is_err() {
         tracing::warn!("the control plane did not close in time");
     }
-    Ok(served?)
+    Ok(result?)
 }

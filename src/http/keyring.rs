@@ -143,7 +143,7 @@ impl Keyring {
                     self.read_at.send_replace(Some(Instant::now()));
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the API keys cannot be read; those known before are valid")
+                    tracing::warn!(%error, "the API keys cannot be read; those known before are valid");
                 }
                 Err(_) => tracing::warn!("the API keys cannot be read in time; those known before are valid"),
             }
@@ -201,25 +201,32 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Fake(Arc<Mutex<(Vec<KeyRecord>, bool, Vec<String>)>>);
+    struct Fake(Arc<Mutex<Kept>>);
+
+    #[derive(Default)]
+    struct Kept {
+        keys: Vec<KeyRecord>,
+        away: bool,
+        used: Vec<String>,
+    }
 
     impl Fake {
         fn set(&self, keys: &[&KeyRecord]) {
-            self.0.lock().unwrap().0 = keys.iter().map(|key| (*key).clone()).collect();
+            self.0.lock().unwrap().keys = keys.iter().map(|key| (*key).clone()).collect();
         }
     }
 
     impl Keys for Fake {
         async fn valid(&self, now: Timestamp) -> Result<Vec<KeyRecord>, KeysError> {
             let state = self.0.lock().unwrap();
-            if state.1 {
+            if state.away {
                 return Err(KeysError("away".to_owned()));
             }
-            Ok(state.0.iter().filter(|key| key.is_valid(now)).cloned().collect())
+            Ok(state.keys.iter().filter(|key| key.is_valid(now)).cloned().collect())
         }
 
         async fn used(&self, uses: &[(String, Timestamp)]) -> Result<(), KeysError> {
-            self.0.lock().unwrap().2.extend(uses.iter().map(|(id, _)| id.clone()));
+            self.0.lock().unwrap().used.extend(uses.iter().map(|(id, _)| id.clone()));
             Ok(())
         }
     }
@@ -260,7 +267,7 @@ mod tests {
     async fn a_new_key_is_known_at_once_and_a_revoked_one_takes_its_work_along() {
         let fake = Fake::default();
         let ((shown, record), (other, second)) = (key(1), key(2));
-        let lazy = Pace { every: Duration::from_secs(600), ..QUICK };
+        let lazy = Pace { every: Duration::from_mins(10), ..QUICK };
         with_ring(lazy, &fake, async |ring| {
             ring.read_again().await;
             assert_eq!(ring.admit(&shown).await.unwrap_err(), NoEntry::Invalid);
@@ -275,7 +282,7 @@ mod tests {
             ring.note(&fake).await;
         })
         .await;
-        assert!(fake.0.lock().unwrap().2.contains(&record.id));
+        assert!(fake.0.lock().unwrap().used.contains(&record.id));
         with_ring(QUICK, &fake, async |ring| {
             ring.read_again().await;
             let holder = ring.admit(&shown).await.unwrap();
@@ -293,7 +300,7 @@ mod tests {
         fake.set(&[&record]);
         with_ring(Pace { stale: Duration::from_millis(500), ..QUICK }, &fake, async |ring| {
             ring.read_again().await;
-            fake.0.lock().unwrap().1 = true;
+            fake.0.lock().unwrap().away = true;
             assert!(ring.admit(&shown).await.is_ok());
             while ring.admit(&shown).await.is_ok() {
                 tokio::task::yield_now().await;

@@ -56,12 +56,11 @@ impl Handler {
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-        let (who, channel) = match &self.fixed {
-            Some(who) => (Some(who.clone()), "stdio"),
-            None => {
-                let parts = context.extensions.get::<http::request::Parts>();
-                (parts.and_then(|parts| parts.extensions.get::<Principal>()).cloned(), "mcp")
-            }
+        let (who, channel) = if let Some(who) = &self.fixed {
+            (Some(who.clone()), "stdio")
+        } else {
+            let parts = context.extensions.get::<http::request::Parts>();
+            (parts.and_then(|parts| parts.extensions.get::<Principal>()).cloned(), "mcp")
         };
         let who = who.ok_or_else(|| ErrorData::invalid_request("nobody was let in", None))?;
         Ok(Caller { who, channel, report: report(context), cancel: context.ct.clone() })

@@ -226,7 +226,7 @@ pub(crate) struct RunOut {
     pub(crate) complete: bool,
     /// Whether an earlier run answered, without a cloud call.
     pub(crate) cached: bool,
-    /// 0 to 1: compliant_resources / total_resources.
+    /// 0 to 1: `compliant_resources` / `total_resources`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) compliance_score: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -55,6 +55,7 @@ pub struct UnknownToolset(pub String);
 
 /// What clients are told about the effects of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools)] // as the protocol has them
 pub struct Hints {
     /// Changes nothing but our own record.
     pub read_only: bool,

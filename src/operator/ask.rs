@@ -27,14 +27,19 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::doors::NamespaceDoors;
+use crate::cache::Cache;
 use crate::conditions::find;
 use crate::context::Frame;
 use crate::key::Key;
 use crate::policy::{NotInForce, in_force};
+use crate::write::Object;
 use crate::{FIELD_MANAGER, audit};
 
 /// For one request to the API server.
 const WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two looks at whether the caches are current.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The zone of a schedule that names none.
 const ZONE: &str = "Etc/UTC";
@@ -75,15 +80,18 @@ impl DeclaredObjects {
 
     /// What was just applied may not have come back through the watches yet.
     async fn catch_up(&self, tenant: &str) {
-        let all = ListParams::default();
-        let writer = &self.frame.writer;
-        let (policies, accounts, audits) = (writer.api(tenant), writer.api(tenant), writer.api(tenant));
-        let (policies, accounts, audits) =
-            tokio::join!(policies.list(&all), accounts.list(&all), audits.list(&all));
-        // What cannot be listed comes through the watches all the same.
-        policies.into_iter().flatten().for_each(|object| self.frame.policies.observe(object));
-        accounts.into_iter().flatten().for_each(|object| self.frame.accounts.observe(object));
-        audits.into_iter().flatten().for_each(|object| self.frame.audits.observe(object));
+        let frame = &self.frame;
+        loop {
+            let (policies, accounts, audits) = tokio::join!(
+                is_current(frame, &frame.policies, tenant),
+                is_current(frame, &frame.accounts, tenant),
+                is_current(frame, &frame.audits, tenant)
+            );
+            if policies && accounts && audits {
+                return;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     async fn policy(&self, object: &TaggingPolicy) -> PolicyView {
@@ -199,6 +207,16 @@ fn refused(error: kube::Error) -> AskError {
             AskError::unavailable("the control plane does not answer")
         }
     }
+}
+
+/// Whether everything of a tenant that the API server has is known. What cannot be listed comes through the watches all
+/// the same.
+async fn is_current<K: Object>(frame: &Frame, cache: &Cache<K>, tenant: &str) -> bool {
+    let Ok(listed) = frame.writer.api::<K>(tenant).list(&ListParams::default()).await else { return true };
+    listed.items.iter().all(|object| {
+        let known = cache.get(&Key::of(object));
+        known.is_some_and(|known| known.meta().generation >= object.meta().generation)
+    })
 }
 
 impl Objects for DeclaredObjects {

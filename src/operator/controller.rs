@@ -189,7 +189,6 @@ impl<R: Reconciler> Controller<R> {
                     if first { Outcome::Failed(now + backoff::FLOOR) } else { self.later(&key, now) };
                 (ReconcileResult::Error, outcome)
             }
-            Ok((_, Ended::Failed(Class::NotLeading))) => return self.put_back(&key),
             // Another object of that name may have come meanwhile: what was added since is not dropped.
             Ok((_, Ended::Gone)) => {
                 self.reconciler.forget(&key);
@@ -199,7 +198,7 @@ impl<R: Reconciler> Controller<R> {
                 tracing::error!(controller = R::CONTROLLER, %key, "a reconcile panicked; the object is tried again");
                 (ReconcileResult::Panic, self.later(&key, now))
             }
-            Err(_) => return self.put_back(&key),
+            Ok((_, Ended::Failed(Class::NotLeading))) | Err(_) => return self.put_back(&key),
         };
         self.metrics.ended(result, now.saturating_duration_since(since));
         self.queue.finish(&key, outcome);
@@ -312,11 +311,11 @@ mod tests {
         let (reconciled, mut counted) = watch::channel(0);
         let metrics = Metrics::new().unwrap().controller("test", 1);
         let controller = Controller::new(Told { step, gone, reconciled }, cache, queue, metrics, 1);
-        let stop = CancellationToken::new();
-        let running = tokio::spawn(controller.run(fence.clone(), stop.clone()));
+        let ending = CancellationToken::new();
+        let running = tokio::spawn(controller.run(fence.clone(), ending.clone()));
         let all = counted.wait_for(|counted| *counted >= count);
         tokio::time::timeout(Duration::from_mins(1), all).await.expect("it is reconciled").unwrap();
-        stop.cancel();
+        ending.cancel();
         running.await.unwrap();
     }
 

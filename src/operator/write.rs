@@ -91,18 +91,20 @@ impl Writer {
         let what = describe(object);
         let before = json_of(&before, &what)?;
         let after = json_of(after, &what)?;
-        let Some(status) = difference(&before, &after) else { return Ok(false) };
+        if before == after {
+            return Ok(false);
+        }
         debug_assert!(
             after.to_string().len() <= STATUS_BYTES_MAX,
             "the status of {what} has {} bytes",
             after.to_string().len()
         );
-        // The uid makes sure that it is the object that was looked at, not another one of the same name.
-        let patch = json!({ "metadata": { "uid": object.uid() }, "status": status });
+        // The test makes sure that it is the object that was looked at, not another one of the same name: a merge
+        // patch of a status may carry any uid, and the API server does not look at it.
+        let patch = status_patch(&what, object.uid().as_deref(), &after)?;
         self.fence.check()?;
         let api: Api<K> = self.api(&Key::of(object).namespace);
-        let (name, manager, patch) = (object.name_any(), manager(), Patch::Merge(&patch));
-        match within("patch", &what, api.patch_status(&name, &manager, &patch)).await {
+        match within("patch", &what, api.patch_status(&object.name_any(), &manager(), &patch)).await {
             Ok(written) => {
                 cache.observe(written);
                 Ok(true)
@@ -270,13 +272,21 @@ pub(crate) async fn within<T>(
 
 /// Whether the object may be gone, or replaced by another one of the same name.
 fn is_doubtful(error: &ObjectError) -> bool {
-    let about_uid =
-        |status: &kube::core::Status| status.is_invalid() && status.message.contains("metadata.uid");
-    error.status().is_some_and(|status| status.is_not_found() || about_uid(status)) || is_conflict(error)
+    error.status().is_some_and(|status| status.is_not_found() || status.is_invalid()) || is_conflict(error)
 }
 
 fn is_conflict(error: &ObjectError) -> bool {
     error.status().is_some_and(kube::core::Status::is_conflict)
+}
+
+/// Puts a status in place of another, if the object has this uid.
+fn status_patch(what: &str, uid: Option<&str>, status: &Value) -> Result<Patch<()>, ObjectError> {
+    let operations = json!([
+        { "op": "test", "path": "/metadata/uid", "value": uid },
+        { "op": "add", "path": "/status", "value": status },
+    ]);
+    let failed = |source| ObjectError::Json { what: what.to_owned(), source };
+    serde_json::from_value(operations).map(Patch::Json).map_err(failed)
 }
 
 fn json_of<T: Serialize>(value: &T, what: &str) -> Result<Value, ObjectError> {
@@ -366,7 +376,8 @@ mod tests {
         use crate::failure::{Class, Classified};
         use crate::scripted::{client, refused};
         let conflict = || refused(409, "Conflict", "the object has been modified");
-        let invalid = || refused(422, "Invalid", "metadata.uid: Invalid value: field is immutable");
+        let invalid =
+            || refused(422, "Invalid", "the server rejected our request due to an error in our request");
         let absent = || refused(404, "NotFound", "not found");
         let table = [
             (conflict(), (200, stored("old")), Class::Contended),

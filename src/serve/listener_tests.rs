@@ -17,7 +17,7 @@ const LIMITS: Limits = Limits {
     strangers: None,
     handshake_time: Duration::from_secs(10),
     head_time: Duration::from_secs(10),
-    idle_time: Duration::from_secs(60),
+    idle_time: Duration::from_mins(1),
     write_time: Duration::from_secs(10),
     reload: Duration::from_millis(20),
 };

@@ -67,6 +67,7 @@ impl Desk {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // literals
 fn call(name: &str, arguments: Value) -> Value {
     json!({"do": "call", "name": name, "arguments": arguments})
 }

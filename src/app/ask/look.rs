@@ -143,7 +143,7 @@ async fn in_account<I: Inventory>(
             "" => match session.regions().await {
                 Ok(regions) => regions,
                 Err(gap) => {
-                    types.iter().for_each(|id| drop(seen.gaps.insert(*id, gap.cause.clone())));
+                    seen.gaps.extend(types.iter().map(|id| (*id, gap.cause.clone())));
                     vec![session.default_region()]
                 }
             },

@@ -266,11 +266,15 @@ impl Asking<'_> {
             text.extend(table.rows.iter().map(|row| layout.row(row)));
         } else {
             for row in &table.rows {
-                text.push_str(&match self.flags.output {
+                let shown = match self.flags.output {
                     Some(format @ GetOutput::Json) => document(format, &row.object)?,
-                    Some(format @ GetOutput::Yaml) => format!("---\n{}", document(format, &row.object)?),
+                    Some(format @ GetOutput::Yaml) => {
+                        text.push_str("---\n");
+                        document(format, &row.object)?
+                    }
                     _ => named(kind, row),
-                });
+                };
+                text.push_str(&shown);
             }
         }
         let mut out = io::stdout().lock();

@@ -1,4 +1,4 @@
-//! The description of everything that is served, as OpenAPI 3.1: from the same rows and types that serve it.
+//! The description of everything that is served, as `OpenAPI` 3.1: from the same rows and types that serve it.
 
 use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};

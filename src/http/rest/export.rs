@@ -1,6 +1,7 @@
 //! All findings of a run as a stream: one page is in memory at a time, and the next is read when the client has taken the
 //! one before.
 
+use std::fmt::Write as _;
 use std::io;
 
 use axum::body::{Body, Bytes};
@@ -113,9 +114,9 @@ impl Export {
 fn csv_head(answer: &RunAnswer) -> Vec<u8> {
     let mut text = String::new();
     if let Some(reading) = answer.reading.as_ref().filter(|reading| !reading.complete) {
-        text.push_str(&format!("# partial: {} cells could not be fully seen\n", reading.gap_count));
+        let _ = writeln!(text, "# partial: {} cells could not be fully seen", reading.gap_count);
         for gap in &reading.gaps {
-            text.push_str(&format!("# {}\n", gap.replace(char::is_control, " ")));
+            let _ = writeln!(text, "# {}", gap.replace(char::is_control, " "));
         }
     }
     text.push_str(&COLUMNS.join(","));

@@ -132,7 +132,7 @@ pub(crate) fn table() -> Vec<Operation> {
     .collect()
 }
 
-/// The description of everything that is served, as OpenAPI.
+/// The description of everything that is served, as `OpenAPI`.
 pub fn document() -> String {
     document::of(&table())
 }

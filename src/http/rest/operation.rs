@@ -225,6 +225,7 @@ pub(super) fn bad(message: impl Into<String>) -> Fault {
 }
 
 /// An answer as JSON.
+#[allow(clippy::unnecessary_wraps)] // with it every operation ends
 pub(super) fn answer(value: &impl Serialize) -> Outcome {
     Ok(with(StatusCode::OK, value))
 }

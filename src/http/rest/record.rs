@@ -65,7 +65,7 @@ impl Record {
         match outcome {
             Ok(status) => {
                 "ok".clone_into(&mut row.status);
-                row.summary = status.as_str().to_owned();
+                status.as_str().clone_into(&mut row.summary);
             }
             Err(code) => code.clone_into(&mut row.status),
         }

@@ -130,14 +130,14 @@ async fn list(asked: Asked) -> Outcome {
     let ListQuery { limit: wanted, cursor, policy } = asked.query()?;
     let limit = limit(wanted, PAGE, PAGE_MAX)?;
     let name = policy.clone().unwrap_or_default();
-    let list = List(&[&asked.who.tenant, "runs", checked("policy", &name)?]);
-    let before = cursor.map(|cursor| list.place(&cursor)).transpose()?;
+    let pages = List(&[&asked.who.tenant, "runs", checked("policy", &name)?]);
+    let before = cursor.map(|cursor| pages.place(&cursor)).transpose()?;
     let before = before.map(|place| before_place(&place)).transpose()?;
     let query = RunQuery { limit, before, policy, scope_digest: None };
     let runs = asked.ask.runs(&asked.who, &query).await?;
     let last = runs.last().filter(|_| runs.len() == limit);
     let next_cursor =
-        last.map(|run| list.cursor(&format!("{} {}", run.started_at.as_millisecond(), run.run_id)));
+        last.map(|run| pages.cursor(&format!("{} {}", run.started_at.as_millisecond(), run.run_id)));
     answer(&RunList { items: runs.into_iter().map(Run::from).collect(), next_cursor })
 }
 

@@ -97,7 +97,7 @@ pub(super) struct Input {
     columns: Vec<Column>,
     /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the answer before; its rows have no header.
+    /// `next_cursor` of the answer before; its rows have no header.
     cursor: Option<String>,
 }
 

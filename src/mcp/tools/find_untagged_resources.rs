@@ -35,7 +35,7 @@ pub(super) struct Input {
     force_refresh: bool,
     /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the last answer.
+    /// `next_cursor` of the last answer.
     cursor: Option<String>,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Input {
     regions: Vec<String>,
     /// Its name; default: the only one.
     policy: Option<String>,
-    /// How formatted_output is written.
+    /// How `formatted_output` is written.
     #[serde(default)]
     format: Format,
     /// Whether it says what to do; true when left out.

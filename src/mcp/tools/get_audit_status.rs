@@ -13,7 +13,7 @@ pub(super) struct GetAuditStatus;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Input {
-    /// The name of the audit, as list_audits gives it.
+    /// The name of the audit, as `list_audits` gives it.
     audit: String,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_run: Option<String>,
     consecutive_failures: u32,
-    /// Ids for get_run, newest first.
+    /// Ids for `get_run`, newest first.
     past_runs: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_run: Option<RunOut>,

@@ -17,7 +17,7 @@ pub(super) struct ListAccounts;
 pub(super) struct Input {
     /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the last answer.
+    /// `next_cursor` of the last answer.
     cursor: Option<String>,
 }
 
@@ -37,7 +37,7 @@ struct Account {
     account_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
-    /// ready, not_ready, suspended or not_verified.
+    /// ready, `not_ready`, suspended or `not_verified`.
     status: String,
     /// Why it is not ready, and what to do.
     #[serde(skip_serializing_if = "Vec::is_empty")]

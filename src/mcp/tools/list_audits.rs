@@ -16,7 +16,7 @@ pub(super) struct ListAudits;
 pub(super) struct Input {
     /// 1 to 500; default: 50.
     limit: Option<u32>,
-    /// next_cursor of the last answer.
+    /// `next_cursor` of the last answer.
     cursor: Option<String>,
 }
 

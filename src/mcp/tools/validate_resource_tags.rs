@@ -48,7 +48,7 @@ struct Checked {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_type: Option<String>,
     region: String,
-    /// compliant, non_compliant, out_of_scope, not_found or not_seen.
+    /// compliant, `non_compliant`, `out_of_scope`, `not_found` or `not_seen`.
     status: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     is_compliant: Option<bool>,

@@ -97,7 +97,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             slot: slot.clone(),
             policy_name: policy.name().to_string(),
             policy_revision: policy.revision().to_string(),
-            scope: facts.scope(audit),
+            scope: super::dereference::scope(audit),
             accounts: facts.plan(),
             now: self.context.clock.now(),
         };

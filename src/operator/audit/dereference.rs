@@ -154,30 +154,31 @@ impl Facts {
         let missing = self.missing.iter().map(|name| PlannedAccount { name: name.clone(), account_id: None });
         found.chain(missing).collect()
     }
+}
 
-    /// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins, and
-    /// those that are named stay the same ones while one is missing.
-    pub(super) fn scope(&self, audit: &ComplianceAudit) -> Scope {
-        let spec = &audit.spec;
-        let accounts = match &spec.accounts.selector {
-            _ if !spec.accounts.names.is_empty() => {
-                spec.accounts.names.iter().map(|name| format!("name {name}")).collect()
-            }
-            Some(selector) => {
-                let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
-                let others = selector.match_expressions.iter().map(|wanted| {
-                    format!("{} {:?} ({})", wanted.key, wanted.operator, wanted.values.join(", "))
-                });
-                labels.chain(others).map(|label| format!("label {label}")).collect()
-            }
-            None => BTreeSet::new(),
-        };
-        let resources = spec.resources.clone().unwrap_or_default();
-        let excluded = resources.exclude.iter().map(|pattern| format!("!{pattern}"));
-        Scope {
-            accounts,
-            regions: spec.regions.iter().flat_map(|regions| regions.include.iter().cloned()).collect(),
-            resource_types: resources.include.iter().cloned().chain(excluded).collect(),
+/// The scope as it was asked for, so that runs can be compared: all accounts stay all accounts when one joins, and
+/// those that are named stay the same ones while one is missing.
+pub(super) fn scope(audit: &ComplianceAudit) -> Scope {
+    let spec = &audit.spec;
+    let accounts = match &spec.accounts.selector {
+        _ if !spec.accounts.names.is_empty() => {
+            spec.accounts.names.iter().map(|name| format!("name {name}")).collect()
         }
+        Some(selector) => {
+            let labels = selector.match_labels.iter().map(|(key, value)| format!("{key}={value}"));
+            let others = selector
+                .match_expressions
+                .iter()
+                .map(|wanted| format!("{} {:?} ({})", wanted.key, wanted.operator, wanted.values.join(", ")));
+            labels.chain(others).map(|label| format!("label {label}")).collect()
+        }
+        None => BTreeSet::new(),
+    };
+    let resources = spec.resources.clone().unwrap_or_default();
+    let excluded = resources.exclude.iter().map(|pattern| format!("!{pattern}"));
+    Scope {
+        accounts,
+        regions: spec.regions.iter().flat_map(|regions| regions.include.iter().cloned()).collect(),
+        resource_types: resources.include.iter().cloned().chain(excluded).collect(),
     }
 }

@@ -132,7 +132,7 @@ impl<I: Inventory, R: Runs> AuditReconciler<I, R> {
             last: newest
                 .map(|record| Last { run_id: &record.run_id, revision: &record.policy_revision })
                 .or_else(|| remembered(before)),
-            scope: &facts.scope(audit).digest(),
+            scope: &dereference::scope(audit).digest(),
             open: facts.runs.iter().find(|record| !record.state.ended()).map(|record| Open {
                 run_id: &record.run_id,
                 slot: &record.slot,

@@ -41,7 +41,7 @@ on_both! {
         let other = key(2, "team-b", None);
         store.add_key(&other).await.unwrap();
         assert_eq!(store.keys(None).await.unwrap(), [kept.clone(), other.clone()]);
-        assert_eq!(store.keys(Some("acme")).await.unwrap(), [kept.clone()]);
+        assert_eq!(store.keys(Some("acme")).await.unwrap(), std::slice::from_ref(&kept));
         assert_eq!(store.valid(at(1)).await.unwrap(), [kept, other]);
         assert!(matches!(
             store.add_key(&KeyRecord { tenant: String::new(), ..key(3, "", None) }).await,
@@ -56,7 +56,7 @@ on_both! {
             store.add_key(key).await.unwrap();
         }
         assert_eq!(valid(&store, 6).await, [short.id.clone(), long.id.clone()]);
-        assert_eq!(valid(&store, 7).await, [long.id.clone()]);
+        assert_eq!(valid(&store, 7).await, std::slice::from_ref(&long.id));
         store.revoke_key(&long.id, at(8)).await.unwrap();
         store.revoke_key(&long.id, at(9)).await.unwrap();
         assert_eq!(valid(&store, 8).await, [""; 0]);

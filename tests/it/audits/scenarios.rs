@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Api, ListParams};
 use serde_json::json;
 use tagwarden_api::audit::{ComplianceAudit, ComplianceAuditStatus, RunResult};
+use tagwarden_operator::{Cache, Class, Classified};
 
 use super::world::{Cloud, Target, World, id};
 
@@ -166,6 +167,22 @@ on_every_server! {
         let status = world.status("nobody", |status| !status.conditions.is_empty()).await;
         assert_eq!(says(&status, "Ready"), "False NoAccounts");
         assert!(condition(&status, "Ready").unwrap().message.contains("matches no ClientAccount"));
+    }
+
+    async fn a_status_is_never_written_into_another_object_of_the_same_name(target) {
+        let world = World::new(target, 1).await;
+        let old = world.audit("nightly", json!({})).await;
+        world.delete("nightly").await;
+        let new = world.audit("nightly", json!({})).await;
+        let says = ComplianceAuditStatus { last_duration: Some("1s".into()), ..ComplianceAuditStatus::default() };
+        let (writer, cache) = (world.writer(), Cache::new(0));
+        let error = writer.status(&cache, &old, old.status.as_ref(), &says).await.unwrap_err();
+        assert_eq!(error.class(), Class::Moot, "{error}");
+        let kept = world.api::<ComplianceAudit>().get("nightly").await.unwrap();
+        assert_eq!((kept.metadata.uid, kept.status), (new.metadata.uid.clone(), new.status.clone()));
+        assert!(writer.status(&cache, &new, new.status.as_ref(), &says).await.unwrap());
+        let written = world.api::<ComplianceAudit>().get("nightly").await.unwrap().status.unwrap();
+        assert_eq!(written.last_duration.as_deref(), Some("1s"));
     }
 
     async fn a_deleted_audit_ends_its_run(target) {

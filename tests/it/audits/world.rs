@@ -24,6 +24,7 @@ use tagwarden_core::listing::Listing;
 use tagwarden_core::registry::Registry;
 use tagwarden_core::report::ViolationRow;
 use tagwarden_core::resource::{Resource, Tags};
+use tagwarden_operator::write::Writer;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Scope, Settings, Timing};
 use tagwarden_store::{AuditRuns, FindingFilter, Retention, RunFilter, Store};
 use tagwarden_testbed::{Kubernetes, Testbed};
@@ -296,6 +297,11 @@ impl World {
         K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Writes as the operator does, as long as it leads.
+    pub fn writer(&self) -> Writer {
+        Writer::new(self.client.clone(), Fence::open())
     }
 
     pub async fn policy(&self, spec: Value) {

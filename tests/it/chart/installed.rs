@@ -206,7 +206,15 @@ fn start(cluster: &Cluster, proxy: &Proxy) -> (Controller, User) {
         .behind(proxy)
         .file("tagwarden.yaml", settings.as_str().unwrap())
         // The volume of the pod; and addresses that others can reach ask for keys.
-        .args(["--config", "tagwarden.yaml", "--store", "sqlite:tagwarden.db", "--auth", "keys"])
+        .args([
+            "--config",
+            "tagwarden.yaml",
+            "--store",
+            "sqlite:tagwarden.db",
+            "--auth",
+            "keys",
+            "--allow-ambient-account",
+        ])
         .start();
     (controller, user)
 }

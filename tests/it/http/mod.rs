@@ -8,6 +8,7 @@ mod mcp;
 mod tenants;
 mod tls;
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -75,10 +76,10 @@ impl Client {
             text.push_str("host: localhost\r\n");
         }
         if !self.key.is_empty() {
-            text.push_str(&format!("authorization: Bearer {}\r\n", self.key));
+            let _ = write!(text, "authorization: Bearer {}\r\n", self.key);
         }
         for (name, value) in headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            let _ = write!(text, "{name}: {value}\r\n");
         }
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(WITHIN)).unwrap();

@@ -78,7 +78,7 @@ fn paths(document: &Value, names: &BTreeSet<String>) -> Vec<String> {
         }
         match (path.find('{'), path.find('}')) {
             (Some(from), Some(to)) => {
-                paths.extend(names.iter().map(|name| format!("{}{name}{}", &path[..from], &path[to + 1..])))
+                paths.extend(names.iter().map(|name| format!("{}{name}{}", &path[..from], &path[to + 1..])));
             }
             _ => paths.push(path.clone()),
         }
