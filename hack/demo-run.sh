@@ -88,6 +88,10 @@ get tagpol,tagacct,tagaudit,tagreport
 say "The score of each account is that of its audit:"
 tagwarden_get tagaudit
 
+# --- an agent asks
+shown 'MCP: check_tag_compliance {"policy": "demo", "resource_types": ["ec2:instance"]}'
+python3 "$here/demo-ask.py" "http://$(field listen)/mcp"
+
 # --- somebody breaks tags
 say "Breaking tags: instances of the shop lose their owner"
 python3 "$here/demo-break.py" "$dir"

@@ -66,7 +66,7 @@ pub(crate) fn conditions_in_words(conditions: &[ConditionView]) -> Vec<String> {
                 clean(&condition.message, 300)
             );
             if !condition.remedy.is_empty() {
-                text.push_str(" What to do: ");
+                text.push_str(if text.ends_with('.') { " What to do: " } else { ". What to do: " });
                 text.push_str(condition.remedy);
             }
             text
