@@ -12,7 +12,6 @@ use jiff::Timestamp;
 use tagwarden_app::ask::ports::{AuditRows, Checks, Ledger};
 use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
 use tagwarden_app::keys::Keys;
-use tagwarden_core::registry::Registry;
 use tagwarden_http::{
     Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
     TlsFiles,
@@ -140,13 +139,14 @@ pub fn offer(settings: &Settings) -> ServerSettings {
     }
 }
 
-/// Whoever asks, is answered out of these.
+/// Whoever asks, is answered out of these: over HTTP, and over standard input and output.
 pub fn ask(
     settings: &Settings,
     frame: &Arc<Frame>,
     inventory: &Arc<LazyInventory>,
-    registry: &Arc<Registry>,
     runs: &Arc<AuditRuns>,
+    objects: DeclaredObjects,
+    default_policy: Option<String>,
     stop: &CancellationToken,
 ) -> (Ask, OnDemand) {
     let bounds = CheckBounds {
@@ -157,20 +157,21 @@ pub fn ask(
         Arc::clone(inventory),
         DeclaredDoors::new(Arc::clone(frame)),
         Arc::clone(runs),
-        Arc::clone(registry),
+        Arc::clone(&frame.registry),
         frame.settings.identity.clone(),
         bounds,
         stop.clone(),
         Timestamp::now,
     );
     let asking = AskSettings {
+        default_policy,
         ambient_tenant: Some(settings.namespace.as_str().to_owned()),
         ..AskSettings::default()
     };
     let ledger: Arc<dyn Ledger> = Arc::clone(runs) as _;
     let on_demand: Arc<dyn Checks> = Arc::new(checks.clone());
-    let objects = Arc::new(DeclaredObjects::new(Arc::clone(frame)));
-    (Ask::new(objects, ledger, on_demand, Arc::clone(registry), asking, Timestamp::now), checks)
+    let registry = Arc::clone(&frame.registry);
+    (Ask::new(Arc::new(objects), ledger, on_demand, registry, asking, Timestamp::now), checks)
 }
 
 /// Waits until the checks on demand have ended, but not for ever.

@@ -6,11 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
+use tagwarden_app::ask::{Principal, Scope};
 use tagwarden_core::registry::Registry;
 use tagwarden_mcp::{Server, ServerSettings, Toolset};
-use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
+use tagwarden_operator::ask::DeclaredObjects;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Timing};
 use tagwarden_store::{AuditRuns, Store};
 use tokio::time::timeout;
@@ -22,7 +21,7 @@ use crate::cli::Mcp;
 use crate::counted::Counting;
 use crate::plane::{Plane, Sharing};
 use crate::settings::{Settings, Source};
-use crate::wire::{LISTINGS_PER_REGION, LazyInventory};
+use crate::wire::LazyInventory;
 use crate::{applier, input, telemetry, web};
 
 /// Who the client of a process is in the record of calls.
@@ -91,7 +90,6 @@ async fn serve(
     let store = Store::open(settings.store.expose()).await?;
     let client = plane.client(settings.namespace.as_str());
     let operator = controller::operator_settings(settings);
-    let identity = operator.identity.clone();
     let frame = Arc::new(Frame::new(
         client.clone(),
         operator,
@@ -104,31 +102,10 @@ async fn serve(
     let inventory = Arc::new(LazyInventory::new(Arc::clone(&registry)));
     let runs = Arc::new(AuditRuns::new(store.clone(), controller::retention(settings)));
 
-    let bounds = CheckBounds {
-        listings_per_region: LISTINGS_PER_REGION,
-        silence: Duration::from_secs(settings.region_timeout.get().into()),
-        ..CheckBounds::default()
-    };
-    let checks = AdHoc::new(
-        Arc::clone(&inventory),
-        DeclaredDoors::new(Arc::clone(&frame)),
-        Arc::clone(&runs),
-        Arc::clone(&registry),
-        identity,
-        bounds,
-        stop.clone(),
-        Timestamp::now,
-    );
     let tenant = settings.namespace.as_str();
     let declared = CancellationToken::new();
-    let ask = Ask::new(
-        Arc::new(DeclaredObjects::after(Arc::clone(&frame), declared.clone())),
-        Arc::clone(&runs) as _,
-        Arc::new(checks.clone()),
-        registry,
-        AskSettings { default_policy, ambient_tenant: Some(tenant.to_owned()), ..AskSettings::default() },
-        Timestamp::now,
-    );
+    let objects = DeclaredObjects::after(Arc::clone(&frame), declared.clone());
+    let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, default_policy, &stop);
     let scopes = if offer.read_only { vec![Scope::TagRead] } else { vec![Scope::TagRead, Scope::AuditWrite] };
     let server = Server::new(ask, Arc::new(store.clone()), offer);
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tagwarden_apiserver::http::{self, ExposeError, Exposure, Tls, TlsFiles};
 use tagwarden_core::registry::Registry;
+use tagwarden_operator::ask::DeclaredObjects;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Scope, Timing};
 use tagwarden_store::{AuditRuns, Retention, Store, StoreError};
 use tokio::net::TcpListener;
@@ -126,7 +127,8 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         Some(Err(error)) => Err(error.into()),
         Some(Ok(store)) => {
             let runs = Arc::new(AuditRuns::new(store.clone(), retention(settings)));
-            let (ask, checks) = web::ask(settings, &frame, &inventory, &registry, &runs, &stop);
+            let objects = DeclaredObjects::new(Arc::clone(&frame));
+            let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, None, &stop);
             let _ = opened.set(store.clone());
             tasks.push(tokio::spawn({
                 let (web, store) = (Arc::clone(&web), store.clone());

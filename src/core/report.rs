@@ -10,6 +10,25 @@ use crate::coverage::Cell;
 use crate::finding::{Finding, Severity, ViolationType};
 use crate::tally::Tally;
 
+/// The columns of exported findings: the names that their fields have in JSON.
+pub const COLUMNS: [&str; 15] = [
+    "arn",
+    "resourceId",
+    "resourceType",
+    "accountId",
+    "region",
+    "tagKey",
+    "violationType",
+    "severity",
+    "kind",
+    "currentValue",
+    "allowedValues",
+    "expectedFormat",
+    "exemptedBy",
+    "exemptUntil",
+    "message",
+];
+
 /// A finding with the resource it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViolationRow {

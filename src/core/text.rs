@@ -40,11 +40,31 @@ pub fn bounded(text: &str, chars_max: usize) -> String {
     format!("{end}{ellipsis}")
 }
 
+/// A cell of CSV that no spreadsheet takes for a formula, and no terminal obeys. What the text really holds, to the byte,
+/// is for other formats to say.
+pub fn neutral(cell: &str) -> String {
+    // Spreadsheets trim before they look.
+    let formula = cell.trim_start().starts_with(['=', '+', '-', '@']) || cell.starts_with(['\t', '\r', '\n']);
+    let harmless = |symbol: char| if symbol.is_control() && symbol != '\n' { '\u{fffd}' } else { symbol };
+    formula.then_some('\'').into_iter().chain(cell.chars().map(harmless)).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn spreadsheets_find_no_formulas_and_terminals_no_orders() {
+        for formula in ["=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx"] {
+            assert!(neutral(formula).starts_with('\''), "{formula:?}");
+        }
+        assert_eq!(neutral("a=b"), "a=b");
+        assert_eq!(neutral(" =1"), "' =1");
+        assert_eq!(neutral("a\u{1b}[31m"), "a\u{fffd}[31m");
+        assert_eq!(neutral("a=b\u{1b}"), "a=b\u{fffd}");
+    }
 
     #[test]
     fn what_is_too_long_ends_after_a_word() {

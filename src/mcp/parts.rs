@@ -11,6 +11,7 @@ use tagwarden_core::finding::{Finding, FindingKind, Severity};
 use tagwarden_core::report::ViolationRow;
 use tagwarden_core::run::RunState;
 use tagwarden_core::tally::Tally;
+use tagwarden_core::text::neutral;
 
 /// Allowed values that a finding tells.
 const VALUES_TOLD: usize = 10;
@@ -357,9 +358,7 @@ pub(crate) fn request(
 
 /// A cell of a spreadsheet that is text and nothing else: quoted where needed, and no formula.
 pub(crate) fn csv_cell(text: &str) -> String {
-    let text = clean(text, 2048);
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let text = if formula { format!("'{text}") } else { text };
+    let text = neutral(&clean(text, 2048));
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
@@ -376,6 +375,7 @@ mod tests {
             ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
             ("@x", "'@x"),
             ("-1", "'-1"),
+            (" =1", "' =1"),
             ("a,b", "\"a,b\""),
             ("say \"hi\"", "\"say \"\"hi\"\"\""),
             ("a\nb", "a\u{fffd}b"),

@@ -9,7 +9,7 @@ use tagwarden_core::finding::{Exempted, Finding, FindingKind, Severity, Violatio
 use tagwarden_core::report::ViolationRow;
 
 use crate::bulk::{RunTable, Statement};
-use crate::{StoreError, text};
+use crate::{StoreError, bulk, text};
 
 /// The columns of a finding, in the order in which they are bound and read.
 macro_rules! finding_columns {
@@ -92,6 +92,21 @@ impl FindingRow {
             .bind(self.exempted_by.clone())
             .bind(self.exempt_until)
     }
+}
+
+/// The findings of a page, each with its place in the run, and the place after which the next page begins, if there is
+/// one. Its rows are those of [`finding_columns`]: one more than `size` where there are more.
+pub(crate) fn page(
+    rows: &[AnyRow],
+    size: i64,
+) -> Result<(impl Iterator<Item = (u64, ViolationRow)> + use<>, Option<u64>), StoreError> {
+    let mut findings = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+    let more = findings.len() as u64 > bulk::counted(size);
+    if more {
+        findings.pop();
+    }
+    let next = findings.last().filter(|_| more).map(|(seq, _)| bulk::counted(*seq));
+    Ok((findings.into_iter().map(|(seq, finding)| (bulk::counted(seq), finding)), next))
 }
 
 /// Reads a row of [`finding_columns`] and its place in the run.

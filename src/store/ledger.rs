@@ -113,13 +113,7 @@ impl Store {
             .await
             .map_err(StoreError::database("read findings"))?;
         self.must_have_results(tenant, run_id).await?;
-        let mut findings = rows.iter().map(finding_row::read).collect::<Result<Vec<_>, _>>()?;
-        let more = findings.len() as u64 > bulk::counted(size);
-        if more {
-            findings.pop();
-        }
-        let next = findings.last().filter(|_| more).map(|(seq, _)| bulk::counted(*seq));
-        let findings = findings.into_iter().map(|(seq, finding)| (bulk::counted(seq), finding));
+        let (findings, next) = finding_row::page(&rows, size)?;
         Ok(FindingPage { findings: findings.collect(), next })
     }
 

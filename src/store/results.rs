@@ -98,13 +98,8 @@ impl Store {
             .map_err(StoreError::database("read findings"))?;
         self.must_have_results(tenant, run_id).await?;
 
-        let mut findings = rows.iter().map(finding_row::read).collect::<Result<Vec<_>, _>>()?;
-        let more = findings.len() as u64 > bulk::counted(size);
-        if more {
-            findings.pop();
-        }
-        let next = findings.last().filter(|_| more).map(|(seq, _)| bulk::counted(*seq));
-        Ok(FindingsPage { findings: findings.into_iter().map(|(_, finding)| finding).collect(), next })
+        let (findings, next) = finding_row::page(&rows, size)?;
+        Ok(FindingsPage { findings: findings.map(|(_, finding)| finding).collect(), next })
     }
 
     /// The coverage of a run, in the order of its report.

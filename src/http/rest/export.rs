@@ -11,6 +11,8 @@ use http::{HeaderName, HeaderValue};
 use serde_json::json;
 use tagwarden_app::ask::ports::{FindingPage, FindingQuery, RunLine};
 use tagwarden_app::ask::{Ask, Principal, RunAnswer};
+use tagwarden_core::report::COLUMNS;
+use tagwarden_core::text::neutral;
 
 use super::Outcome;
 use super::answers::{Run, Violation};
@@ -31,25 +33,6 @@ pub(super) enum Form {
     /// One object each, a line each, and at the end the run.
     Ndjson,
 }
-
-/// The columns of CSV: the names that findings have in JSON.
-const COLUMNS: [&str; 15] = [
-    "arn",
-    "resourceId",
-    "resourceType",
-    "accountId",
-    "region",
-    "tagKey",
-    "violationType",
-    "severity",
-    "kind",
-    "currentValue",
-    "allowedValues",
-    "expectedFormat",
-    "exemptedBy",
-    "exemptUntil",
-    "message",
-];
 
 /// What is under way.
 struct Export {
@@ -150,23 +133,12 @@ fn row(cells: &[String; COLUMNS.len()]) -> io::Result<Vec<u8>> {
     writer.into_inner().map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Keeps a spreadsheet from taking a tag value for a formula. What the tag really holds is in the JSON.
-fn neutral(cell: &str) -> String {
-    let formula = cell.trim_start().starts_with(['=', '+', '-', '@']) || cell.starts_with(['\t', '\r', '\n']);
-    let harmless = |symbol: char| if symbol.is_control() && symbol != '\n' { '\u{fffd}' } else { symbol };
-    formula.then_some('\'').into_iter().chain(cell.chars().map(harmless)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn spreadsheets_find_no_formulas() {
-        for formula in ["=1+1", " =1", "+1", "-1", "@SUM(A1)", "\tx"] {
-            assert!(neutral(formula).starts_with('\''), "{formula:?}");
-        }
-        assert_eq!(neutral("a=b\u{1b}"), "a=b\u{fffd}");
+    fn cells_are_quoted() {
         let mut cells: [String; COLUMNS.len()] = Default::default();
         cells[0] = "a,\"b\"".to_owned();
         assert!(row(&cells).unwrap().starts_with(b"\"a,\"\"b\"\"\","));
