@@ -18,7 +18,7 @@ use tagwarden_core::tally::Tally;
 use super::choose::{CheckRequest, Chosen};
 use super::error::{AskError, Code, quoted};
 use super::ports::{FindingQuery, RunLine, RunQuery};
-use super::{Ask, LONGEST_WAIT, Principal, Scope};
+use super::{Ask, LONGEST_WAIT, Principal, Scope, Wanted};
 use crate::audit::AuditProgress;
 
 /// Runs that are looked at for one that answers a question.
@@ -130,24 +130,26 @@ impl RunAnswer {
 
 impl Ask {
     /// Answers out of a fresh run, or out of a new one, for which it waits as long as `wait` (25 s at most); then the run
-    /// is still under way, and is to be asked for by its id.
+    /// is still under way, and is to be asked for by its id. Whoever drops this, or what comes with the answer, before
+    /// telling that id, wants it no more.
     pub async fn check(
         &self,
         who: &Principal,
         request: &CheckRequest,
         force: bool,
         wait: Duration,
-    ) -> Result<RunAnswer, AskError> {
+    ) -> Result<(RunAnswer, Option<Wanted>), AskError> {
         let chosen = self.choose(who, request).await?;
         if !force && let Some(mut answer) = self.known(who, &chosen).await? {
             answer.notes.extend(chosen.notes);
-            return Ok(answer);
+            return Ok((answer, None));
         }
-        let run_id = self.start_chosen(who, &chosen).await?;
+        let (run_id, began) = self.start_chosen(who, &chosen).await?;
+        let wanted = Wanted::new(self, who, &run_id, began);
         let mut answer = self.run(who, &run_id, wait).await?;
         answer.cached = false;
         answer.notes.extend(chosen.notes);
-        Ok(answer)
+        Ok((answer, wanted))
     }
 
     /// What the newest fresh run that covers the question says; `None`: there is none.
@@ -201,10 +203,13 @@ impl Ask {
     /// Begins a check, or joins one of the same scope that is under way. Gives the id of its run.
     pub async fn start(&self, who: &Principal, request: &CheckRequest) -> Result<(String, Chosen), AskError> {
         let chosen = self.choose(who, request).await?;
-        Ok((self.start_chosen(who, &chosen).await?, chosen))
+        let (run_id, _) = self.start_chosen(who, &chosen).await?;
+        self.waiting.keep(&who.tenant, &run_id);
+        Ok((run_id, chosen))
     }
 
-    async fn start_chosen(&self, who: &Principal, chosen: &Chosen) -> Result<String, AskError> {
+    /// The id of a run, and whether it began just now.
+    async fn start_chosen(&self, who: &Principal, chosen: &Chosen) -> Result<(String, bool), AskError> {
         who.must(Scope::TagRead)?;
         let query = RunQuery {
             limit: 5,
@@ -215,10 +220,10 @@ impl Ask {
         for run in self.ledger.runs(&who.tenant, &query).await? {
             let same = *run.policy_revision == **chosen.choice.policy.revision();
             if same && !run.state.ended() && self.checks.progress(&who.tenant, &run.run_id).is_some() {
-                return Ok(run.run_id);
+                return Ok((run.run_id, false));
             }
         }
-        self.checks.start(chosen.order(who)).await
+        Ok((self.checks.start(chosen.order(who)).await?, true))
     }
 
     /// Asks an audit to run now, and gives the id of its run as soon as it is known.
