@@ -352,6 +352,8 @@ fn several_clients_share_a_file_and_one_process_reconciles() {
         "run",
         "--control-plane",
         "embedded",
+        "--listen",
+        "127.0.0.1:0",
         "--metrics-listen",
         "127.0.0.1:0",
         "--store",
@@ -444,7 +446,8 @@ fn an_audit_that_is_asked_to_run_runs_to_its_end() {
     desk.cloud.volume(HERE, BARE);
     let audit = format!(
         "apiVersion: tagwarden.io/v1alpha1\nkind: ComplianceAudit\nmetadata: {{name: yearly}}\nspec: {{schedule: '0 3 1 1 *', \
-         policyRef: {{name: owner}}, accounts: {{all: true}}, resources: {{include: ['ec2:volume']}}}}\n---\n\
+         policyRef: {{name: owner}}, accounts: {{all: true}}, regions: {{include: [{HERE}]}}, \
+         resources: {{include: ['ec2:volume']}}}}\n---\n\
          apiVersion: tagwarden.io/v1alpha1\nkind: ClientAccount\nmetadata: {{name: own}}\nspec: {{accountId: '{}', \
          auth: {{mode: Ambient}}}}\n",
         desk.account.id

@@ -27,6 +27,10 @@ const CANDIDATES: usize = 50;
 /// Gaps that an answer tells.
 const GAPS_TOLD: usize = 25;
 
+/// How long an audit may take to begin a run that was asked for, before the one that is under way is taken to be in its
+/// way.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How often a run of another process is looked at while somebody waits.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -226,7 +230,8 @@ impl Ask {
         Ok((self.checks.start(chosen.order(who)).await?, true))
     }
 
-    /// Asks an audit to run now, and gives the id of its run as soon as it is known.
+    /// Asks an audit to run now, and gives the id of its run as soon as it is known; or of one that is under way and leaves
+    /// no room for another.
     pub async fn start_audit(&self, who: &Principal, name: &str) -> Result<String, AskError> {
         who.must(Scope::AuditWrite)?;
         let audit = self.audit(who, name).await?;
@@ -240,10 +245,15 @@ impl Ask {
         let token = format!("{}/{}", who.id, self.now());
         self.objects.request_run(&who.tenant, name, &token).await?;
         let slot = tagwarden_core::run::Slot::on_demand(&token, self.now()).key;
-        let until = tokio::time::Instant::now() + LONGEST_WAIT;
-        while tokio::time::Instant::now() < until {
+        let asked = tokio::time::Instant::now();
+        while asked.elapsed() < LONGEST_WAIT {
             if let Some(run_id) = self.ledger.run_of_slot(&who.tenant, &audit.uid, &slot).await? {
                 return Ok(run_id);
+            }
+            if asked.elapsed() > BEGINS_WITHIN
+                && let Some(under_way) = self.audit(who, name).await?.running.or(audit.running.clone())
+            {
+                return Ok(under_way);
             }
             tokio::time::sleep(LOOK_EVERY / 2).await;
         }

@@ -156,6 +156,16 @@ impl Failure {
             if let Some(error) = cause.downcast_ref::<rustls::Error>() {
                 return distrusted(server, error);
             }
+            match cause.downcast_ref::<hyper::Error>() {
+                Some(error) if error.is_parse() => {
+                    return Self::stranger(
+                        server,
+                        "it does not speak HTTP; if it speaks TLS, the URL begins with https",
+                    );
+                }
+                Some(error) if error.is_incomplete_message() => return Self::cut_off(server),
+                _ => {}
+            }
             last = Some(cause);
             next = match cause.downcast_ref::<io::Error>() {
                 // `source` of such an error passes over the one inside.
@@ -199,7 +209,8 @@ fn distrusted(server: &str, error: &rustls::Error) -> Failure {
         );
     };
     let (what, fix) = match why {
-        CertificateError::UnknownIssuer => (
+        // The second is of one that calls itself as a trusted one does: a certificate that was made anew.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             "nobody whom this machine trusts has signed its certificate".to_owned(),
             "name the certificate to trust with --ca-file",
         ),

@@ -199,7 +199,7 @@ fn url(text: &str) -> Result<Uri, BridgeError> {
     Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().map_err(|_| refused())
 }
 
-/// Whether a name means this machine, whatever its resolver says.
+/// Whether a name means this machine.
 fn is_here(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())

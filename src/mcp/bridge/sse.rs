@@ -35,9 +35,11 @@ impl Events {
     /// Takes a line; an empty one ends the event.
     fn ended(&mut self, line: &[u8]) -> Option<String> {
         if let Some(data) = line.strip_prefix(b"data:") {
-            // Messages are JSON, where space between lines means nothing.
-            self.data.extend_from_slice(data);
-            self.data.push(b' ');
+            // Messages are JSON, where a line break between words means no more than a space.
+            if !self.data.is_empty() {
+                self.data.push(b' ');
+            }
+            self.data.extend_from_slice(data.trim_ascii());
             return None;
         }
         if !line.is_empty() {
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     const STREAM: &str = ": hello\nid: 0\nretry: 3000\ndata:\n\nevent: message\ndata: {\"a\":\ndata: 1}\n\n\
-                          data:{\"b\":\"ä\"}\r\n\r\n:\n\ndata: {\"lost\":1}\n";
+                          data:{\"b\":\r\ndata:\"ä\"}\r\n\r\n:\n\ndata: {\"lost\":1}\n";
 
     #[test]
     fn events_are_the_same_however_the_stream_is_cut() {
@@ -65,7 +67,7 @@ mod tests {
             for piece in STREAM.as_bytes().chunks(size) {
                 found.extend(events.feed(piece).unwrap());
             }
-            assert_eq!(found, ["{\"a\": 1}", "{\"b\":\"ä\"}"], "pieces of {size}");
+            assert_eq!(found, ["{\"a\": 1}", "{\"b\": \"ä\"}"], "pieces of {size}");
         }
     }
 
