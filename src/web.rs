@@ -76,17 +76,13 @@ impl Web {
         self.address
     }
 
-    /// Answers from now on.
-    pub fn open(&self, ask: Ask, store: &Store, offer: ServerSettings, stop: CancellationToken) {
+    /// Answers from now on, and keeps the keys in mind for as long as it is polled.
+    pub async fn open(&self, ask: Ask, store: Store, offer: ServerSettings, stop: CancellationToken) {
         let rows: Arc<dyn AuditRows> = Arc::new(store.clone());
         let tools = tagwarden_mcp::Server::new(ask.clone(), Arc::clone(&rows), offer);
         self.desk.open(Rest::new(ask, rows).router().merge(agents(&tools, stop)));
-    }
-
-    /// Keeps the keys in mind for as long as it is polled.
-    pub async fn follow(&self, store: &Store) {
         if self.desk.demands_keys() {
-            self.desk.follow(store).await;
+            self.desk.follow(&store).await;
         }
     }
 

@@ -132,11 +132,10 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
             let objects = DeclaredObjects::new(Arc::clone(&frame));
             let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, &stop);
             let _ = opened.set(store.clone());
-            // Before the controllers say that they are ready.
-            web.open(ask, &store, web::offer(settings), stop.clone());
             tasks.push(tokio::spawn({
                 let (web, store) = (Arc::clone(&web), store.clone());
-                async move { web.follow(&store).await }
+                let (offer, stop) = (web::offer(settings), stop.clone());
+                async move { web.open(ask, store, offer, stop).await }
             }));
             let context = Context { frame, cloud: inventory, runs };
             let operator = tokio::spawn(tagwarden_operator::run(client, context, election));
