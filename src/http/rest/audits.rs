@@ -159,6 +159,7 @@ async fn put(asked: Asked) -> Outcome {
     for (what, text) in [("schedule", &order.schedule), ("timeZone", &order.time_zone)] {
         checked(what, text)?;
     }
+    checked("policy", order.policy.as_deref().unwrap_or_default())?;
     let request = ScheduleRequest {
         name: Some(asked.parameter.clone()),
         cadence: Cadence::Cron(order.schedule),
