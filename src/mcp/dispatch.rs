@@ -172,6 +172,7 @@ impl Server {
         // One more task, so that a tool that breaks down takes nothing along but itself.
         let work = tokio::spawn(async move { server.guarded(&whose, &tool, arguments).await });
         let result = work.await.unwrap_or_else(|error| Err(AskError::internal(&error)));
+        let result = result.map_err(|error| AskError { message: told(&error.message, &secrets), ..error });
         let row = AuditRow {
             at,
             correlation_id: caller.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
@@ -183,7 +184,7 @@ impl Server {
             arguments: kept,
             status: result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok").to_owned(),
             duration: began.elapsed(),
-            summary: result.as_ref().map_or_else(|error| told(&error.message, &secrets), summary),
+            summary: result.as_ref().map_or_else(|error| clean(&error.message, SUMMARY_CHARS), summary),
         };
         tracing::info!(
             correlation_id = row.correlation_id,
@@ -318,13 +319,13 @@ fn redact(value: &mut Value, depth: usize, secrets: &mut Vec<String>) {
     }
 }
 
-/// An error for the record: it may quote what was asked.
+/// What an error says, which may quote what was asked: answers end in transcripts, and rows in the record.
 fn told(message: &str, secrets: &[String]) -> String {
     let hide = |text: String, secret: &String| match secret.as_str() {
         "" => text,
         secret => text.replace(secret, &HIDDEN.to_string()),
     };
-    clean(&conceal(&secrets.iter().fold(message.to_owned(), hide)), SUMMARY_CHARS)
+    conceal(&secrets.iter().fold(message.to_owned(), hide))
 }
 
 /// What came of a call, in a few words.

@@ -239,11 +239,11 @@ async fn a_call_that_nobody_waits_for_ends_and_is_in_the_record() {
 #[tokio::test]
 async fn refused_calls_must_not_hurry_either() {
     let world = Arc::new(World::default());
-    let server = server(&world, Limits { calls_per_second: 0.5, ..Limits::default() });
-    for _ in 0..6 {
+    let server = server(&world, Limits { calls_per_second: 0.1, ..Limits::default() });
+    for _ in 0..2 {
         let _ = server.call(&caller(), "list_audits", arguments(json!({"surprise": 1}))).await;
     }
-    assert_eq!(statuses(&world)[4..], ["invalid_input", "rate_limited"]);
+    assert_eq!(statuses(&world), ["invalid_input", "rate_limited"]);
 }
 
 #[tokio::test]

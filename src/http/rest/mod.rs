@@ -26,7 +26,7 @@ use axum::routing::get;
 use futures_util::FutureExt as _;
 use http::header;
 use tagwarden_app::ask::ports::AuditRows;
-use tagwarden_app::ask::{Ask, AskError, Principal};
+use tagwarden_app::ask::{Ask, AskError, Principal, conceal};
 use tokio::time::timeout;
 
 use crate::fault::Fault;
@@ -95,8 +95,10 @@ impl Rest {
                 record.end(Ok(response.status())).await;
                 response
             }
-            Err(fault) => {
+            Err(mut fault) => {
                 record.end(Err(&fault.body.code)).await;
+                // It may quote what was asked.
+                fault.body.message = conceal(&fault.body.message);
                 fault.into_response()
             }
         }

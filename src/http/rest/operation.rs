@@ -153,6 +153,12 @@ pub(crate) struct Asked {
 /// The most characters of a text.
 const TEXT_MAX: usize = 1024;
 
+/// What texts look like that anything could be called: they have no control characters.
+pub(super) const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+/// What cursors look like.
+pub(super) const CURSOR: &str = "^([0-9a-f]{2}){9,}$";
+
 impl Asked {
     /// The query, read.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Fault> {
