@@ -31,6 +31,7 @@ pub fn schemathesis(directory: &Path, url: &str, key: &str, fill: &[(&str, &str)
         .stdin(Stdio::null())
         .output()
         .expect("schemathesis starts");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     if output.status.success() { Ok(said) } else { Err(said) }
 }

@@ -174,6 +174,10 @@ impl Asked {
 
     /// The body, read.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        // The parser would take the fields in a list, in their order.
+        if self.body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(bad("the body cannot be used: it is no JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| bad(format!("the body cannot be used: {error}")))
     }
 }

@@ -60,7 +60,7 @@ struct ViolationsQuery {
     #[schemars(regex(pattern = TEXT), length(max = 1024))]
     resource_types: Option<String>,
     /// Only of these account ids, separated by commas.
-    #[schemars(regex(pattern = r"^[0-9]{12}(,[0-9]{12})*$"))]
+    #[schemars(regex(pattern = r"^([0-9]{12}(,[0-9]{12})*)?$"))]
     accounts: Option<String>,
     /// Only of these regions, separated by commas.
     #[schemars(regex(pattern = TEXT), length(max = 1024))]

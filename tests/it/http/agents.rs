@@ -127,10 +127,14 @@ fn named(answer: &Answer, list: &str, field: &str) -> BTreeSet<String> {
     items.iter().map(|item| item[field].as_str().unwrap().to_owned()).collect()
 }
 
-/// The texts in some arguments: an answer may repeat them.
+/// The texts in some arguments, and the parts of ARNs: an answer may repeat them.
 fn texts(value: &Value) -> Vec<String> {
     match value {
-        Value::String(text) => vec![text.clone()],
+        Value::String(text) => [text.as_str()]
+            .into_iter()
+            .chain(text.split([':', '/']).filter(|part| part.len() >= 12))
+            .map(str::to_owned)
+            .collect(),
         Value::Array(values) => values.iter().flat_map(texts).collect(),
         Value::Object(fields) => fields.values().flat_map(texts).collect(),
         _ => Vec::new(),
