@@ -105,7 +105,9 @@ impl Web {
                     last = at.map(|at| at.to_string());
                 }
             }
-            self.health.send_replace(Arc::new(told(self.source, checks, last, next_due(frame))));
+            let policies_synced_at = frame.policies.heard_at().map(|at| at.to_string());
+            let told = told(self.source, checks, last, next_due(frame));
+            self.health.send_replace(Arc::new(Health { policies_synced_at, ..told }));
         }
     }
 
@@ -229,6 +231,7 @@ fn told(source: &str, checks: Vec<Check>, last: Option<String>, next: Option<Tim
         version: env!("CARGO_PKG_VERSION").to_owned(),
         checks,
         policy_source: source.to_owned(),
+        policies_synced_at: None,
         last_run_at: last,
         next_run_at: next.map(|at| at.to_string()),
         checked_at: Timestamp::now().to_string(),

@@ -33,6 +33,7 @@ pub mod moto;
 mod packages;
 pub mod postgres;
 mod python;
+mod schemathesis;
 pub mod tools;
 
 use std::path::PathBuf;
@@ -48,6 +49,7 @@ pub use kubernetes_audit::{Asked, Requests};
 pub use mcp_sdk::{MODES as MCP_MODES, mcp_session};
 pub use moto::Moto;
 pub use postgres::Postgres;
+pub use schemathesis::schemathesis;
 
 /// The simulator that all tests of a process share. They keep apart by using accounts of their own.
 #[derive(Debug)]
