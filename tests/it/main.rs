@@ -16,6 +16,7 @@ mod conformance;
 mod controller;
 mod demo;
 mod differential;
+mod docs;
 mod entering;
 mod faults;
 mod formats;

@@ -22,6 +22,7 @@
 
 mod cfn_lint;
 mod child;
+pub mod documents;
 pub mod estate;
 pub mod faults;
 mod go_tools;
