@@ -23,7 +23,7 @@ mod validate;
 
 pub use dispatch::{Caller, Server, ServerSettings};
 pub use guard::Limits;
-pub use http::{HttpSettings, service};
+pub use http::{mounted, routes};
 pub use reference::page as reference_page;
 pub use tool::{Hints, Toolset, UnknownToolset};
 

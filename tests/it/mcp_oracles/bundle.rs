@@ -1,0 +1,55 @@
+//! The bundle for Claude Desktop: valid, packed as the release packs it, and what is in it starts what it should.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use tagwarden_testbed::node;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn it_is_valid_and_packs() {
+    let directory = tempfile::Builder::new().prefix("tagwarden-it-").tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    // What is packed is not looked into; a small file packs fast.
+    std::fs::write(path("program"), "#!/bin/sh\n").unwrap();
+    let tool = node::program("@anthropic-ai/mcpb/dist/cli/cli.js");
+    let words = std::iter::once(tool.get_program()).chain(tool.get_args());
+    let words: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
+    let run = |command: &mut Command| {
+        let output = command.env("MCPB", words.join(" ")).current_dir(directory.path()).output().unwrap();
+        let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let script = root().join("packaging/mcpb/pack.sh");
+    let said = run(Command::new(script).args([path("program"), path("tagwarden.mcpb")]));
+    assert!(!said.to_lowercase().contains("warning"), "{said}");
+
+    let mut unpack = node::program("@anthropic-ai/mcpb/dist/cli/cli.js");
+    run(unpack.arg("unpack").args([path("tagwarden.mcpb"), path("out")]));
+    let manifest: Value = serde_json::from_slice(&std::fs::read(path("out/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["version"], env!("CARGO_PKG_VERSION"), "packaging/mcpb/manifest.json is of another version");
+    assert_eq!(manifest["compatibility"]["platforms"], serde_json::json!([std::env::consts::OS]));
+    let entry = manifest["server"]["entry_point"].as_str().unwrap();
+    assert!(path("out").join(entry).is_file());
+    assert_eq!(manifest["server"]["mcp_config"]["command"], format!("${{__dirname}}/{entry}"));
+    for word in manifest["server"]["mcp_config"]["args"].as_array().unwrap() {
+        let setting = word.as_str().unwrap().strip_prefix("${user_config.");
+        if let Some(setting) = setting.and_then(|rest| rest.strip_suffix('}')) {
+            assert_eq!(manifest["user_config"][setting]["required"], true, "{setting}");
+        }
+    }
+}
+
+#[test]
+fn the_release_packs_with_the_version_that_the_tests_pin() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let pinned: Value = serde_json::from_str(&read("tests/mcp-node/package.json")).unwrap();
+    let version = pinned["dependencies"]["@anthropic-ai/mcpb"].as_str().unwrap();
+    assert!(read("packaging/mcpb/pack.sh").contains(&format!("@anthropic-ai/mcpb@{version}}}")));
+    assert!(read(".github/workflows/release.yaml").contains("packaging/mcpb/pack.sh"));
+}
