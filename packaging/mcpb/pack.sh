@@ -3,13 +3,13 @@
 #
 #   packaging/mcpb/pack.sh PROGRAM OUTPUT.mcpb
 #
-# The bundle is for the system that the program was built for. MCPB overrides the command that packs.
+# The bundle is for the system that the program was built for. MCPB says how the packer is called where it is not in PATH.
 set -euo pipefail
 
 program=${1:?the program}
 output=${2:?where the bundle goes}
 here=$(cd "$(dirname "$0")" && pwd)
-read -r -a mcpb <<<"${MCPB:-npx --yes @anthropic-ai/mcpb@2.1.2}"
+read -r -a mcpb <<<"${MCPB:-mcpb}"
 
 staged=$(mktemp -d)
 trap 'rm -rf "$staged"' EXIT

@@ -107,7 +107,10 @@ mod tests {
         let lock: Value = serde_json::from_str(LOCK).unwrap();
         let packages: BTreeMap<String, Value> = serde_json::from_value(lock["packages"].clone()).unwrap();
         for (path, package) in packages.iter().filter(|(path, _)| !path.is_empty()) {
-            assert!(package["integrity"].as_str().is_some_and(|digest| digest.starts_with("sha512-")), "{path}");
+            assert!(
+                package["integrity"].as_str().is_some_and(|digest| digest.starts_with("sha512-")),
+                "{path}"
+            );
             assert!(package["resolved"].is_null(), "{path}");
         }
         let manifest: Value = serde_json::from_str(MANIFEST).unwrap();

@@ -24,9 +24,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tagwarden_app::ask::{Principal, Scope};
-use tagwarden_http::{
-    Access, Addresses, CONNECTIONS, Health, HealthStatus, Limits, Server, Settings, Tls,
-};
+use tagwarden_http::{Access, Addresses, CONNECTIONS, Health, HealthStatus, Limits, Server, Settings, Tls};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -107,8 +105,7 @@ pub async fn serve() -> Served {
     let server = Server::bind(settings, health).await.unwrap();
     let stop = CancellationToken::new();
     let told: Value = serde_saphyr::from_str(include_str!("../../cases/mcp-fixture.yaml")).unwrap();
-    let fixture =
-        Fixture { told: Arc::new(typed(told)), secret: uuid::Uuid::new_v4().to_string().into() };
+    let fixture = Fixture { told: Arc::new(typed(told)), secret: uuid::Uuid::new_v4().to_string().into() };
     server.desk().open(tagwarden_mcp::mounted(fixture, stop.clone()));
     let address = server.address();
     tokio::spawn(server.run(stop.clone()));
@@ -120,7 +117,13 @@ fn typed<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the fixture speaks the protocol")
 }
 
-/// The same of a list. What the protocol does not know is left out.
+/// A result of the protocol, which is the last one of its request.
+fn result<T: DeserializeOwned>(mut value: Value) -> T {
+    value["resultType"] = "complete".into();
+    typed(value)
+}
+
+/// The values of a list. What the protocol does not know is left out.
 fn typed_all<T: DeserializeOwned>(values: &[Value]) -> Vec<T> {
     values.iter().cloned().map(typed).collect()
 }
@@ -204,8 +207,11 @@ fn unknown(name: &str) -> ErrorData {
 
 impl ServerHandler for Fixture {
     fn get_info(&self) -> InitializeResult {
-        let offers =
-            ServerCapabilities::builder().enable_tools().enable_prompts().enable_resources().enable_completions();
+        let offers = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_prompts()
+            .enable_resources()
+            .enable_completions();
         InitializeResult::new(offers.build())
     }
 
@@ -234,7 +240,9 @@ impl ServerHandler for Fixture {
         {
             return Err(ErrorData::missing_required_client_capability(required));
         }
-        if let Some(asks) = self.missing(tool, request.input_responses, request.request_state.as_deref(), &can)? {
+        if let Some(asks) =
+            self.missing(tool, request.input_responses, request.request_state.as_deref(), &can)?
+        {
             return Ok(asks.into());
         }
         let token = context.meta.get_progress_token();
@@ -249,7 +257,7 @@ impl ServerHandler for Fixture {
             let told = LoggingMessageNotificationParam::new(LoggingLevel::Info, line.as_str().into());
             let _ = context.peer.notify_logging_message(told).await;
         }
-        Ok(typed::<CallToolResult>(tool.answer.clone()).into())
+        Ok(result::<CallToolResult>(tool.answer.clone()).into())
     }
 
     async fn list_prompts(
@@ -279,7 +287,7 @@ impl ServerHandler for Fixture {
             })
         };
         let messages = filled(&prompt.messages, &fill);
-        Ok(typed::<GetPromptResult>(json!({"messages": messages})).into())
+        Ok(result::<GetPromptResult>(json!({"messages": messages})).into())
     }
 
     async fn list_resources(
@@ -313,13 +321,16 @@ impl ServerHandler for Fixture {
             })
         };
         let Some(found) = fixed.or_else(made) else {
-            return Err(ErrorData::resource_not_found("there is no such resource", Some(json!({"uri": uri}))));
+            return Err(ErrorData::resource_not_found(
+                "there is no such resource",
+                Some(json!({"uri": uri})),
+            ));
         };
         let mut content = json!({"uri": uri, "mimeType": found["mimeType"]});
         for kind in ["text", "blob"].into_iter().filter(|kind| found[*kind].is_string()) {
             content[kind] = found[kind].clone();
         }
-        Ok(typed::<ReadResourceResult>(json!({"contents": [content]})).into())
+        Ok(result::<ReadResourceResult>(json!({"contents": [content]})).into())
     }
 
     async fn complete(

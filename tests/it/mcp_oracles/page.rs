@@ -62,9 +62,11 @@ impl Cases {
         let here = |excuse: &&Excuse| {
             excuse.targets.contains(&target) && (excuse.runs.is_empty() || excuse.runs.contains(&run.name))
         };
-        let all = self.excused.iter().filter(here).flat_map(|excuse| {
-            excuse.what.iter().map(|what| (what.as_str(), excuse.idle))
-        });
+        let all = self
+            .excused
+            .iter()
+            .filter(here)
+            .flat_map(|excuse| excuse.what.iter().map(|what| (what.as_str(), excuse.idle)));
         // A run is excused only from what it has.
         all.filter(|(what, _)| run.scenarios.contains(scenario(what))).collect()
     }
@@ -115,7 +117,8 @@ pub fn render() -> String {
         };
         let what: Vec<String> = excuse.what.iter().map(|what| format!("`{what}`")).collect();
         let what = what.join(", ");
-        let runs = if excuse.runs.is_empty() { String::new() } else { format!(" ({})", excuse.runs.join(", ")) };
+        let runs =
+            if excuse.runs.is_empty() { String::new() } else { format!(" ({})", excuse.runs.join(", ")) };
         let _ = writeln!(page, "- {whose}{} {what}{runs}", excuse.reason.trim());
     }
     page
