@@ -39,7 +39,8 @@ const NOTE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A server that has its address, and says of itself that it is starting.
 pub struct Web {
-    desk: Desk,
+    /// The inside of it.
+    pub desk: Desk,
     health: watch::Sender<Arc<Health>>,
     source: &'static str,
     address: SocketAddr,

@@ -95,7 +95,9 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     let frame = Arc::new(frame);
     counting.counted_by(&frame.metrics);
     let inventory = Arc::new(LazyInventory::new(Arc::clone(&registry)));
-    let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
+    let observed =
+        Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory), web.desk.clone())?;
+    let observed = Arc::new(observed);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));
     let mut tasks = Vec::new();
     let opened = Arc::new(OnceLock::new());

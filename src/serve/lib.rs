@@ -7,6 +7,7 @@ mod listener;
 mod patient;
 mod threshold;
 mod tls;
+mod unread;
 
 pub use listener::{BindError, Limits, Listener, Peer};
 pub use threshold::Strangers;

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use http::Request;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -26,6 +27,7 @@ use tower::ServiceExt as _;
 use crate::patient::{Patient, Stage};
 use crate::threshold::{Step, Strangers, Threshold};
 use crate::tls::{Certificate, Tls, TlsError};
+use crate::unread;
 
 /// How long requests under way may take once the listener is told to stop.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
@@ -219,9 +221,16 @@ where
     let service = service_fn(move |mut request: Request<Incoming>| {
         let answering = stage.answer();
         request.extensions_mut().insert(peer.clone());
-        let answer = router.clone().oneshot(request.map(Body::new));
+        let (head, body) = request.into_parts();
+        let (body, reading) = unread::watch(body);
+        let answer = router.clone().oneshot(Request::from_parts(head, Body::new(body)));
         async move {
-            let answer = answer.await;
+            let mut answer = answer.await;
+            if let Ok(answer) = &mut answer
+                && !reading.is_over()
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             // Until the last byte of the answer, what the client sends is no new request.
             answer.map(|answer| {
                 answer.map(|body| {

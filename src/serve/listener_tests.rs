@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use axum::routing::get;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -34,7 +36,11 @@ async fn open(tls: Tls, limits: Limits) -> Open {
     let peer = |request: Request<Body>| async move {
         format!("{:?}", request.extensions().get().map(Peer::address))
     };
-    let done = tokio::spawn(listener.run(Router::new().route("/", get(peer)), stop.clone()));
+    let router = Router::new()
+        .route("/", get(peer))
+        .route("/read", post(async |_: Bytes| "read"))
+        .route("/refuse", post(async || StatusCode::FORBIDDEN));
+    let done = tokio::spawn(listener.run(router, stop.clone()));
     Open { address, stop, done }
 }
 
@@ -78,6 +84,22 @@ async fn a_head_a_byte_at_a_time_ends_and_an_idle_connection_stays() {
 
     kept.write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     assert_eq!(rest(kept).await.matches("HTTP/1.1 200").count(), 1);
+    open.close().await;
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_a_body_ends_the_connection() {
+    let open = open(Tls::Plain, LIMITS).await;
+    let head = |path: &str, length: usize| {
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
+    };
+    let mut stream = TcpStream::connect(open.address).await.unwrap();
+    stream.write_all((head("/read", 4) + "body" + &head("/refuse", 0)).as_bytes()).await.unwrap();
+    stream.write_all((head("/refuse", 100_000) + "the beginning").as_bytes()).await.unwrap();
+    let answers = rest(stream).await;
+    let closes: Vec<bool> =
+        answers.split("HTTP/1.1 ").skip(1).map(|answer| answer.contains("connection: close")).collect();
+    assert_eq!(closes, [false, false, true], "{answers}");
     open.close().await;
 }
 
