@@ -112,3 +112,50 @@ async fn the_fixture_behind_our_gate() {
     let address = served.address;
     tokio::task::spawn_blocking(move || judge(Target::Fixture, address)).await.unwrap();
 }
+
+#[test]
+fn whatever_is_not_as_the_file_says_is_told() {
+    let file = "\
+runs: [{name: one, about: one, package: one, arguments: [], scenarios: [a, b, c, d, e]}]
+excused:
+  - {reason: none, targets: [product], what: [a, b, \"c:1\", \"c:2\"]}
+  - {reason: none, targets: [product], idle: true, what: [d]}
+";
+    let cases: Cases = serde_saphyr::from_str(file).unwrap();
+    let checks = |statuses: &[&str]| -> Vec<Check> {
+        let each = statuses.iter().enumerate().map(|(index, status)| Check {
+            id: (index + 1).to_string(),
+            status: (*status).to_owned(),
+            error_message: Some("because".to_owned()),
+        });
+        each.collect()
+    };
+    let told = |all: [(&str, &[&str]); 5]| {
+        let results = all.into_iter().map(|(name, statuses)| (name.to_owned(), checks(statuses))).collect();
+        surprises(&cases, &cases.runs[0], Target::Product, &results)
+    };
+    let fails: &[&str] = &["FAILURE"];
+    let passes: &[&str] = &["INFO", "SUCCESS"];
+    let half: &[&str] = &["FAILURE", "WARNING", "SUCCESS"];
+    assert!(told([("a", fails), ("b", fails), ("c", half), ("d", fails), ("e", passes)]).is_empty());
+    assert!(told([("a", fails), ("b", fails), ("c", half), ("d", passes), ("e", passes)]).is_empty());
+    assert_eq!(
+        told([
+            ("a", passes),
+            ("b", fails),
+            ("c", &["FAILURE", "SUCCESS"]),
+            ("d", fails),
+            ("e", &["WARNING"])
+        ]),
+        ["a: passes, and is excused", "c:2: passes, and is excused", "e:1: because"]
+    );
+    assert_eq!(
+        told([("a", fails), ("b", fails), ("c", half), ("f", passes), ("e", &["SKIPPED"])]),
+        [
+            "d: is in the suite or in the file, and not in both",
+            "f: is in the suite or in the file, and not in both",
+            "e: nothing was checked",
+            "d: was not run, and is excused"
+        ]
+    );
+}
