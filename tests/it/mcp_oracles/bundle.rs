@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tagwarden_testbed::node;
+use tagwarden_testbed::{mcp_session, node};
+
+use super::{first_steps, guarded, has_reached};
 
 /// The packer.
 const TOOL: &str = "@anthropic-ai/mcpb/dist/cli/cli.js";
@@ -60,4 +62,23 @@ fn the_release_packs_it_the_same_way() {
     for part in ["npm ci --prefix tests/mcp-node --ignore-scripts", TOOL, "packaging/mcpb/pack.sh"] {
         assert!(workflow.contains(part), "{part}");
     }
+}
+
+#[test]
+fn what_it_starts_asks_the_server_that_the_user_named() {
+    let (controller, key) = guarded();
+    let file = controller.directory().join("key");
+    std::fs::write(&file, key).unwrap();
+    let text = std::fs::read_to_string(root().join("packaging/mcpb/manifest.json")).unwrap();
+    let text = text
+        .replace("${__dirname}/server/tagwarden", env!("CARGO_BIN_EXE_tagwarden"))
+        .replace("${user_config.url}", &format!("http://{}", controller.address("listen")))
+        .replace("${user_config.api_key_file}", file.to_str().unwrap());
+    let manifest: Value = serde_json::from_str(&text).unwrap();
+    let start = &manifest["server"]["mcp_config"];
+    let mut command = Command::new(start["command"].as_str().unwrap());
+    command.args(start["args"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()));
+    command.current_dir(controller.directory()).env("HOME", controller.directory());
+    has_reached(&mcp_session(&command, "auto", &first_steps()).0);
+    controller.stop();
 }
