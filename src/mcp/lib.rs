@@ -27,7 +27,7 @@ mod validate;
 pub use bridge::{BridgeError, BridgeSettings, bridge};
 pub use dispatch::{Caller, Server, ServerSettings};
 pub use guard::Limits;
-pub use http::{HttpSettings, service};
+pub use http::{mounted, routes};
 pub use reference::page as reference_page;
 pub use tool::{Hints, Toolset};
 
