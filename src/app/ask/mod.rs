@@ -8,6 +8,7 @@
 mod answer;
 mod checks;
 mod choose;
+mod counted;
 mod error;
 mod history;
 mod look;
@@ -72,6 +73,7 @@ pub struct Ask {
     checks: Arc<dyn Checks>,
     registry: Arc<Registry>,
     settings: Arc<AskSettings>,
+    counted: Arc<counted::Counted>,
     clock: fn() -> Timestamp,
 }
 
@@ -91,7 +93,8 @@ impl Ask {
         settings: AskSettings,
         clock: fn() -> Timestamp,
     ) -> Self {
-        Self { objects, ledger, checks, registry, settings: Arc::new(settings), clock }
+        let (settings, counted) = (Arc::new(settings), Arc::default());
+        Self { objects, ledger, checks, registry, settings, counted, clock }
     }
 
     /// What time it is to whoever answers.
@@ -170,6 +173,11 @@ impl Ask {
         query: &FindingQuery,
     ) -> Result<FindingCount, AskError> {
         who.must(Scope::TagRead)?;
-        self.ledger.count(&who.tenant, run_id, query).await
+        if let Some(count) = self.counted.get(&who.tenant, run_id, query) {
+            return Ok(count);
+        }
+        let count = self.ledger.count(&who.tenant, run_id, query).await?;
+        self.counted.put(&who.tenant, run_id, query, count);
+        Ok(count)
     }
 }
