@@ -9,6 +9,7 @@ mod answer;
 mod checks;
 mod choose;
 mod conceal;
+mod counted;
 mod error;
 mod history;
 mod look;
@@ -77,6 +78,7 @@ pub struct Ask {
     registry: Arc<Registry>,
     settings: Arc<AskSettings>,
     waiting: Arc<wanted::Waiting>,
+    counted: Arc<counted::Counted>,
     clock: fn() -> Timestamp,
 }
 
@@ -103,6 +105,7 @@ impl Ask {
             registry,
             settings: Arc::new(settings),
             waiting: Arc::default(),
+            counted: Arc::default(),
             clock,
         }
     }
@@ -183,6 +186,11 @@ impl Ask {
         query: &FindingQuery,
     ) -> Result<FindingCount, AskError> {
         who.must(Scope::TagRead)?;
-        self.ledger.count(&who.tenant, run_id, query).await
+        if let Some(count) = self.counted.get(&who.tenant, run_id, query) {
+            return Ok(count);
+        }
+        let count = self.ledger.count(&who.tenant, run_id, query).await?;
+        self.counted.put(&who.tenant, run_id, query, count);
+        Ok(count)
     }
 }
