@@ -230,8 +230,8 @@ impl Ask {
         Ok((self.checks.start(chosen.order(who)).await?, true))
     }
 
-    /// Asks an audit to run now, and gives the id of its run as soon as it is known; or of one that is under way and leaves
-    /// no room for another.
+    /// Asks an audit to run now, and gives the id of its run as soon as it is known; or of one that was under way then and
+    /// left no room for another.
     pub async fn start_audit(&self, who: &Principal, name: &str) -> Result<String, AskError> {
         who.must(Scope::AuditWrite)?;
         let audit = self.audit(who, name).await?;
@@ -250,10 +250,12 @@ impl Ask {
             if let Some(run_id) = self.ledger.run_of_slot(&who.tenant, &audit.uid, &slot).await? {
                 return Ok(run_id);
             }
-            if asked.elapsed() > BEGINS_WITHIN
-                && let Some(under_way) = self.audit(who, name).await?.running.or(audit.running.clone())
-            {
-                return Ok(under_way);
+            if asked.elapsed() > BEGINS_WITHIN {
+                let now = self.audit(who, name).await?;
+                let ended = now.past_runs.into_iter().find(|run| !audit.past_runs.contains(run));
+                if let Some(in_the_way) = now.running.or(ended) {
+                    return Ok(in_the_way);
+                }
             }
             tokio::time::sleep(LOOK_EVERY / 2).await;
         }

@@ -271,6 +271,8 @@ mod tests {
             Failure::refused(SERVER, StatusCode::TOO_MANY_REQUESTS, &headers, body.as_bytes(), true);
         let answer = failure.answer(&json!("a"));
         assert!(answer.contains("\"retry_after\":17") && !answer.contains(key.expose()), "{answer}");
+        let failure = Failure::refused(SERVER, StatusCode::UNAUTHORIZED, &headers, b"", false);
+        assert!(failure.fix.contains("start this program with --api-key-file"), "{failure:?}");
     }
 
     #[test]
