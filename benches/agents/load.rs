@@ -92,17 +92,17 @@ async fn take(step: Step, client: &mut Client, expected: &Expected) -> Outcome<(
     match step {
         Step::Check => expected.check(&client.call("check_tag_compliance", &none).await?),
         Step::Run => expected.run(&client.call("get_run", &json!({"run_id": expected.run_id})).await?),
-        Step::Accounts => holds(client.call("list_accounts", &none).await?, |value| value["total"] == 1),
+        Step::Accounts => holds(&client.call("list_accounts", &none).await?, |value| value["total"] == 1),
         Step::Tools => {
-            holds(client.ask("tools/list", &none).await?, |value| listed(&value["tools"]) == expected.tools)
+            holds(&client.ask("tools/list", &none).await?, |value| listed(&value["tools"]) == expected.tools)
         }
         Step::Resources => {
             // The accounts, the policy, the audit, and each run.
-            holds(client.ask("resources/list", &none).await?, |value| listed(&value["resources"]) >= 4)
+            holds(&client.ask("resources/list", &none).await?, |value| listed(&value["resources"]) >= 4)
         }
         Step::Policy => {
             let uri = json!({"uri": "tagwarden://policy/bench"});
-            holds(client.ask("resources/read", &uri).await?, |value| listed(&value["contents"]) == 1)
+            holds(&client.ask("resources/read", &uri).await?, |value| listed(&value["contents"]) == 1)
         }
     }
 }
@@ -111,7 +111,7 @@ pub fn listed(list: &Value) -> usize {
     list.as_array().map_or(0, Vec::len)
 }
 
-fn holds(answer: Answer, what: impl Fn(&Value) -> bool) -> Outcome<()> {
+fn holds(answer: &Answer, what: impl Fn(&Value) -> bool) -> Outcome<()> {
     if what(&answer.value) { Ok(()) } else { Err(format!("not as it should be: {}", answer.value).into()) }
 }
 
