@@ -293,9 +293,8 @@ pub async fn follow<K>(
     let mut listed = BTreeSet::new();
     let mut first = true;
     while let Some(event) = events.next().await {
-        let told = |event: &watcher::Event<_>| {
-            !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_))
-        };
+        let told =
+            |event: &watcher::Event<_>| !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
         if event.as_ref().is_ok_and(told) {
             cache.heard();
         }

@@ -101,7 +101,8 @@ fn health_tells_when_policies_were_last_heard_of() {
         let at = answer.json()["policiesSyncedAt"].as_str()?.parse::<jiff::Timestamp>().ok()?;
         (answer.json()["policySource"] == "manifests").then_some(at)
     };
-    client.until("/v1/policies", |answer| answer.json()["items"].as_array().is_some_and(|all| all.len() == 1));
+    client
+        .until("/v1/policies", |answer| answer.json()["items"].as_array().is_some_and(|all| all.len() == 1));
     let first = synced(&client.until("/health", |answer| synced(answer).is_some())).unwrap();
     controller.write("owner.yaml", &crate::program::OWNER_REQUIRED.replace("Owner", "Team"));
     client.until("/health", |answer| synced(answer).is_some_and(|at| at > first));
