@@ -62,7 +62,8 @@ fn hints(declared: &Declared, settings: &Settings, credentials: bool) -> Vec<Str
         let example = if settings.allows_ambient_account() {
             "for the one that the credentials belong to, `spec: {accountId: \"…\", auth: {mode: Ambient}}`"
         } else {
-            "`spec: {accountId: \"…\", auth: {roleArn: …}}`, and its status says what the role has to trust"
+            "`spec: {accountId: \"…\", auth: {roleArn: …}}`, whose role `tagwarden client-role` prints; or, with \
+             --allow-ambient-account, the one that the credentials belong to, `auth: {mode: Ambient}`"
         };
         hints.push(format!(
             "there is no ClientAccount yet: it says which AWS account may be looked at; {example}"

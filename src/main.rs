@@ -6,6 +6,8 @@ mod cli;
 mod commands;
 mod connection;
 mod counted;
+#[cfg(test)]
+mod documented_tests;
 mod first_steps;
 mod input;
 mod observed;

@@ -6,6 +6,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, TextEncoder};
 use tagwarden_app::ports::{Inventory, Traffic};
+use tagwarden_http::Desk;
 use tagwarden_operator::Frame;
 
 use crate::plane::Plane;
@@ -18,6 +19,7 @@ pub struct Observed {
     plane: Arc<Plane>,
     frame: Arc<Frame>,
     store: Mutex<Result<(), String>>,
+    desk: Desk,
 }
 
 impl Observed {
@@ -26,6 +28,7 @@ impl Observed {
         plane: Arc<Plane>,
         frame: Arc<Frame>,
         inventory: Arc<LazyInventory>,
+        desk: Desk,
     ) -> Result<Self, prometheus::Error> {
         let registry = frame.metrics.registry();
         let build = Opts::new("tagwarden_build_info", "Always 1; the labels say what runs.")
@@ -35,7 +38,7 @@ impl Observed {
         registry.register(Box::new(build))?;
         registry.register(Box::new(Process::new()?))?;
         registry.register(Box::new(AwsTraffic::new(inventory)?))?;
-        Ok(Self { plane, frame, store: Mutex::new(Err("it is not open yet".to_owned())) })
+        Ok(Self { plane, frame, store: Mutex::new(Err("it is not open yet".to_owned())), desk })
     }
 
     /// Remembers how the store is doing. Whether that is news.
@@ -57,7 +60,13 @@ impl probes::Observed for Observed {
         let store = self.store.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controllers =
             if self.frame.is_ready() { Ok(()) } else { Err("the objects are not all known yet".to_owned()) };
-        vec![("control plane", self.plane.ready()), ("store", store), ("controllers", controllers)]
+        let answers = if self.desk.is_open() { Ok(()) } else { Err("nothing is answered yet".to_owned()) };
+        vec![
+            ("control plane", self.plane.ready()),
+            ("store", store),
+            ("controllers", controllers),
+            ("listener", answers),
+        ]
     }
 
     fn metrics(&self) -> Result<String, prometheus::Error> {

@@ -4,10 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::http::header::ORIGIN;
-use axum::middleware::map_request;
 use jiff::Timestamp;
 use tagwarden_app::ask::ports::{AuditRows, Checks, Ledger};
 use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
@@ -16,7 +12,7 @@ use tagwarden_http::{
     Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
     TlsFiles,
 };
-use tagwarden_mcp::{HttpSettings, ServerSettings};
+use tagwarden_mcp::{ServerSettings, Toolset};
 use tagwarden_operator::Frame;
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
 use tagwarden_store::{AuditRuns, Store};
@@ -43,7 +39,8 @@ const NOTE_WITHIN: Duration = Duration::from_secs(1);
 
 /// A server that has its address, and says of itself that it is starting.
 pub struct Web {
-    desk: Desk,
+    /// The inside of it.
+    pub desk: Desk,
     health: watch::Sender<Arc<Health>>,
     source: &'static str,
     address: SocketAddr,
@@ -79,7 +76,7 @@ impl Web {
     pub async fn open(&self, ask: Ask, store: Store, offer: ServerSettings, stop: CancellationToken) {
         let rows: Arc<dyn AuditRows> = Arc::new(store.clone());
         let tools = tagwarden_mcp::Server::new(ask.clone(), Arc::clone(&rows), offer);
-        self.desk.open(Rest::new(ask, rows).router().merge(agents(&tools, stop)));
+        self.desk.open(Rest::new(ask, rows).router().merge(tagwarden_mcp::routes(&tools, stop)));
         if self.desk.demands_keys() {
             self.desk.follow(&store).await;
         }
@@ -116,20 +113,15 @@ impl Web {
     }
 }
 
-/// The tools, behind the gate. It has checked names and pages, by rules of which the service knows only a part.
-fn agents(tools: &tagwarden_mcp::Server, stop: CancellationToken) -> Router {
-    let settings = HttpSettings { allowed_hosts: Vec::new(), allowed_origins: Vec::new(), stop };
-    let checked = async |mut request: Request| {
-        request.headers_mut().remove(ORIGIN);
-        request
-    };
-    Router::new().route_service("/mcp", tagwarden_mcp::service(tools, settings)).layer(map_request(checked))
-}
-
 /// What agents are offered.
 pub fn offer(settings: &Settings) -> ServerSettings {
     ServerSettings {
         read_only: settings.mcp_read_only,
+        toolsets: match &settings.mcp_toolsets[..] {
+            [] => Toolset::ALL.into_iter().collect(),
+            toolsets => toolsets.iter().copied().collect(),
+        },
+        without: settings.mcp_without_tools.iter().map(|tool| tool.as_str().to_owned()).collect(),
         limits: tagwarden_mcp::Limits {
             calls_per_hour: settings.mcp_calls_per_hour.get() as usize,
             same_calls: settings.mcp_same_calls.get() as usize,
@@ -137,7 +129,6 @@ pub fn offer(settings: &Settings) -> ServerSettings {
             ..tagwarden_mcp::Limits::default()
         },
         version: env!("CARGO_PKG_VERSION"),
-        ..ServerSettings::default()
     }
 }
 
@@ -148,7 +139,6 @@ pub fn ask(
     inventory: &Arc<LazyInventory>,
     runs: &Arc<AuditRuns>,
     objects: DeclaredObjects,
-    default_policy: Option<String>,
     stop: &CancellationToken,
 ) -> (Ask, OnDemand) {
     let bounds = CheckBounds {
@@ -166,7 +156,7 @@ pub fn ask(
         Timestamp::now,
     );
     let asking = AskSettings {
-        default_policy,
+        default_policy: settings.default_policy.as_ref().map(|name| name.as_str().to_owned()),
         ambient_tenant: Some(settings.namespace.as_str().to_owned()),
         ..AskSettings::default()
     };

@@ -119,7 +119,7 @@ reasons! {
     UNKNOWN_TYPE = "UnknownType", "There is no such resource type.", "The message names similar ones; `tagwarden types` lists all.";
     ASSUMED = "Assumed", "The role was assumed.", "";
     AMBIENT = "Ambient", "The credentials that Tagwarden runs with belong to the account.", "";
-    ASSUME_ROLE_DENIED = "AssumeRoleDenied", "AWS refused to let the role be assumed.", "Compare the trust policy of the role with the one in the onboarding ConfigMap.";
+    ASSUME_ROLE_DENIED = "AssumeRoleDenied", "AWS refused to let the role be assumed.", "Have the owner of the account deploy the role that `tagwarden client-role` prints, or compare its trust policy with the one in the onboarding ConfigMap.";
     TAG_SESSION_DENIED = "TagSessionDenied", "The trust policy lacks sts:TagSession.", "Allow sts:TagSession beside sts:AssumeRole.";
     EXTERNAL_ID_NOT_ALLOWED = "ExternalIdNotAllowed", "externalId.mode SecretRef or None is not allowed here: a tenant could get into the account of another.", "Use mode Generated, or run with --allow-external-id-secret-ref or --allow-no-external-id.";
     AMBIENT_NOT_ALLOWED = "AmbientNotAllowed", "auth.mode Ambient is not allowed here: a tenant could look into the account that Tagwarden itself runs in.", "Use a role, or run with --allow-ambient-account.";

@@ -95,7 +95,9 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
     let frame = Arc::new(frame);
     counting.counted_by(&frame.metrics);
     let inventory = Arc::new(LazyInventory::new(Arc::clone(&registry)));
-    let observed = Arc::new(Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory))?);
+    let observed =
+        Observed::new(Arc::clone(&plane), Arc::clone(&frame), Arc::clone(&inventory), web.desk.clone())?;
+    let observed = Arc::new(observed);
     tokio::spawn(probes::serve(probes, Arc::clone(&observed), close.clone()));
     let mut tasks = Vec::new();
     let opened = Arc::new(OnceLock::new());
@@ -128,7 +130,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         Some(Ok(store)) => {
             let runs = Arc::new(AuditRuns::new(store.clone(), retention(settings)));
             let objects = DeclaredObjects::new(Arc::clone(&frame));
-            let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, None, &stop);
+            let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, &stop);
             let _ = opened.set(store.clone());
             tasks.push(tokio::spawn({
                 let (web, store) = (Arc::clone(&web), store.clone());

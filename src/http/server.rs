@@ -101,6 +101,11 @@ impl Desk {
         *self.0.served.write().unwrap_or_else(PoisonError::into_inner) = Some(router);
     }
 
+    /// Whether anything is served yet.
+    pub fn is_open(&self) -> bool {
+        self.0.served.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether keys have to be shown.
     pub fn demands_keys(&self) -> bool {
         self.0.gate.demands_keys()

@@ -260,7 +260,7 @@ impl Server {
 }
 
 fn cancelled() -> AskError {
-    AskError::new(Code::Cancelled, "the call was cancelled", "call again; a run that was started goes on")
+    AskError::new(Code::Cancelled, "the call was cancelled", "call again")
 }
 
 fn too_slow() -> AskError {

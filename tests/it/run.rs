@@ -25,7 +25,7 @@ fn a_first_start_says_what_is_missing_and_a_signal_ends_it() {
         controller.logs(&[hint]);
     }
     let body = controller.readiness(200);
-    assert_eq!(body, "[+] control plane: ok\n[+] store: ok\n[+] controllers: ok\nready\n");
+    assert_eq!(body, "[+] control plane: ok\n[+] store: ok\n[+] controllers: ok\n[+] listener: ok\nready\n");
     assert_eq!(controller.probe("/healthz").2, "ok\n");
     assert_eq!(controller.probe("/nothing").0, 404);
     let stopped = controller.stop();

@@ -22,14 +22,17 @@
 
 mod cfn_lint;
 mod child;
+pub mod documents;
 pub mod estate;
 pub mod faults;
 mod go_tools;
+mod installed;
 pub mod kubernetes;
 mod kubernetes_audit;
 pub mod manifests;
 mod mcp_sdk;
 pub mod moto;
+pub mod node;
 mod packages;
 pub mod postgres;
 mod python;

@@ -9,12 +9,14 @@ mod answer;
 mod checks;
 mod choose;
 mod conceal;
+mod counted;
 mod error;
 mod history;
 mod look;
 mod order;
 pub mod ports;
 mod principal;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub use error::{AskError, Code, quoted};
 pub use history::{GroupBy, History, Period, Trend};
 pub use order::{Cadence, ScheduleRequest, Scheduled};
 pub use principal::{Principal, Scope, UnknownScope};
+pub use wanted::Wanted;
 
 use ports::{
     AccountView, AuditView, Checks, FindingCount, FindingPage, FindingQuery, Ledger, Objects, PolicyView,
@@ -74,6 +77,8 @@ pub struct Ask {
     checks: Arc<dyn Checks>,
     registry: Arc<Registry>,
     settings: Arc<AskSettings>,
+    waiting: Arc<wanted::Waiting>,
+    counted: Arc<counted::Counted>,
     clock: fn() -> Timestamp,
 }
 
@@ -93,7 +98,16 @@ impl Ask {
         settings: AskSettings,
         clock: fn() -> Timestamp,
     ) -> Self {
-        Self { objects, ledger, checks, registry, settings: Arc::new(settings), clock }
+        Self {
+            objects,
+            ledger,
+            checks,
+            registry,
+            settings: Arc::new(settings),
+            waiting: Arc::default(),
+            counted: Arc::default(),
+            clock,
+        }
     }
 
     /// What time it is to whoever answers.
@@ -172,6 +186,11 @@ impl Ask {
         query: &FindingQuery,
     ) -> Result<FindingCount, AskError> {
         who.must(Scope::TagRead)?;
-        self.ledger.count(&who.tenant, run_id, query).await
+        if let Some(count) = self.counted.get(&who.tenant, run_id, query) {
+            return Ok(count);
+        }
+        let count = self.ledger.count(&who.tenant, run_id, query).await?;
+        self.counted.put(&who.tenant, run_id, query, count);
+        Ok(count)
     }
 }

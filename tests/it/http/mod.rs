@@ -1,6 +1,7 @@
 //! `tagwarden run --listen`: who comes in, what they see, and what a client can do to it.
 
 mod agents;
+mod bridge;
 mod document;
 mod door;
 mod fuzz;
