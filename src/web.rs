@@ -197,6 +197,8 @@ fn of(settings: &Settings) -> tagwarden_http::Settings {
     let limits = Limits {
         per_tenant: settings.tenant_rate.get(),
         per_address: settings.address_rate.get(),
+        // Whoever lets an address ask often, lets it err more often, too.
+        refusals: (settings.address_rate.get() / 100).max(1),
         ..Limits::default()
     };
     tagwarden_http::Settings {

@@ -74,8 +74,21 @@ impl Client {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// One request on a connection of its own.
+    /// One request on a connection of its own; again while the server is not ready to answer any.
     fn send(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let answer = self.send_once(line, headers, body);
+            let starting = ["the server is starting", "the API keys cannot be checked now"];
+            let early = answer.status == 503 && starting.iter().any(|text| answer.text.contains(text));
+            if !early || Instant::now() >= deadline {
+                return answer;
+            }
+            std::thread::park_timeout(LOOK_AGAIN);
+        }
+    }
+
+    fn send_once(&self, line: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut text = format!("{line} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "host") {
             text.push_str("host: localhost\r\n");
