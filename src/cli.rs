@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagwarden_app::ask::Scope;
 use tagwarden_core::account::AccountId;
-use tagwarden_mcp::Toolset;
 
 use crate::settings::SettingFlags;
 
@@ -64,7 +63,8 @@ pub enum Command {
     /// Serve the tools for agents (MCP) over standard input and output.
     ///
     /// An MCP client starts it. Behind the tools is a controller as with `run`; several clients may share one SQLite store,
-    /// and one of their processes reconciles. Reads AWS, never changes it. The log goes to standard error.
+    /// and one of their processes reconciles. With --url there is none: questions go on to a running server. Reads AWS,
+    /// never changes it. The log goes to standard error.
     Mcp(Box<Mcp>),
     /// Print the settings that `run` would go by, and where each comes from.
     Config(Box<Config>),
@@ -113,27 +113,31 @@ const EXIT_STATUS: &str = "Exit status:
 pub struct Mcp {
     #[command(flatten)]
     pub settings: SettingFlags,
-    /// Offer only these tools: `read`, `scan` or `policy` (repeatable, or comma-separated). Without it, all.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// The way to a running server.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "A running server")]
+pub struct Remote {
+    /// Answer from this server, `https://tagwarden.example.com`, instead of a controller of its own: without a store,
+    /// and without credentials of a cloud. A URL without a path means `/mcp`.
+    #[arg(long, value_name = "URL", env = "TAGWARDEN_URL", hide_env_values = true)]
+    pub url: Option<String>,
+    /// The file that holds the API key for it, and nothing else. Read for every request, so that a new key counts at
+    /// once.
     #[arg(
         long,
-        help_heading = "Tools",
-        value_name = "TOOLSET",
-        value_delimiter = ',',
-        env = "TAGWARDEN_MCP_TOOLSETS"
+        value_name = "FILE",
+        env = "TAGWARDEN_API_KEY_FILE",
+        hide_env_values = true,
+        requires = "url"
     )]
-    pub toolset: Vec<Toolset>,
-    /// Do not offer this tool (repeatable, or comma-separated).
-    #[arg(
-        long,
-        help_heading = "Tools",
-        value_name = "NAME",
-        value_delimiter = ',',
-        env = "TAGWARDEN_MCP_WITHOUT_TOOLS"
-    )]
-    pub without_tool: Vec<String>,
-    /// The policy to use where there are several and the question names none.
-    #[arg(long, help_heading = "Tools", value_name = "NAME", env = "TAGWARDEN_DEFAULT_POLICY")]
-    pub default_policy: Option<String>,
+    pub api_key_file: Option<PathBuf>,
+    /// Certificates to trust besides those of the system, in PEM.
+    #[arg(long, value_name = "FILE", env = "TAGWARDEN_CA_FILE", hide_env_values = true, requires = "url")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// The flags of `scan`.

@@ -16,7 +16,7 @@ use tagwarden_http::{
     Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
     TlsFiles,
 };
-use tagwarden_mcp::{HttpSettings, ServerSettings};
+use tagwarden_mcp::{HttpSettings, ServerSettings, Toolset};
 use tagwarden_operator::Frame;
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
 use tagwarden_store::{AuditRuns, Store};
@@ -129,6 +129,11 @@ fn agents(tools: &tagwarden_mcp::Server, stop: CancellationToken) -> Router {
 pub fn offer(settings: &Settings) -> ServerSettings {
     ServerSettings {
         read_only: settings.mcp_read_only,
+        toolsets: match &settings.mcp_toolsets[..] {
+            [] => Toolset::ALL.into_iter().collect(),
+            toolsets => toolsets.iter().copied().collect(),
+        },
+        without: settings.mcp_without_tools.iter().map(|tool| tool.as_str().to_owned()).collect(),
         limits: tagwarden_mcp::Limits {
             calls_per_hour: settings.mcp_calls_per_hour.get() as usize,
             same_calls: settings.mcp_same_calls.get() as usize,
@@ -136,7 +141,6 @@ pub fn offer(settings: &Settings) -> ServerSettings {
             ..tagwarden_mcp::Limits::default()
         },
         version: env!("CARGO_PKG_VERSION"),
-        ..ServerSettings::default()
     }
 }
 
@@ -147,7 +151,6 @@ pub fn ask(
     inventory: &Arc<LazyInventory>,
     runs: &Arc<AuditRuns>,
     objects: DeclaredObjects,
-    default_policy: Option<String>,
     stop: &CancellationToken,
 ) -> (Ask, OnDemand) {
     let bounds = CheckBounds {
@@ -165,7 +168,7 @@ pub fn ask(
         Timestamp::now,
     );
     let asking = AskSettings {
-        default_policy,
+        default_policy: settings.default_policy.as_ref().map(|name| name.as_str().to_owned()),
         ambient_tenant: Some(settings.namespace.as_str().to_owned()),
         ..AskSettings::default()
     };

@@ -1,4 +1,5 @@
-//! `tagwarden mcp`: the tools for one client over standard input and output, with a controller of its own behind them.
+//! `tagwarden mcp`: the tools for one client over standard input and output, with a controller of its own behind them, or
+//! with `--url` a server that runs somewhere.
 //!
 //! Clients start a process each, and several may share one SQLite file: each of them answers, and a Lease decides which
 //! one reconciles. Standard output belongs to the protocol; the log goes to standard error.
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use tagwarden_app::ask::{Principal, Scope};
 use tagwarden_core::registry::Registry;
-use tagwarden_mcp::{Server, ServerSettings, Toolset};
+use tagwarden_mcp::{BridgeSettings, Server};
 use tagwarden_operator::ask::DeclaredObjects;
 use tagwarden_operator::{Clock, Context, Election, Fence, Frame, Timing};
 use tagwarden_store::{AuditRuns, Store};
@@ -20,12 +21,15 @@ use super::run as controller;
 use crate::cli::Mcp;
 use crate::counted::Counting;
 use crate::plane::{Plane, Sharing};
-use crate::settings::{Settings, Source};
+use crate::settings::{SettingFlags, Settings, Source};
 use crate::wire::LazyInventory;
 use crate::{applier, input, telemetry, web};
 
 /// Who the client of a process is in the record of calls.
 const CLIENT: &str = "stdio";
+
+/// What the server is told that a bridge leads to.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Settings that only `run` goes by.
 const OF_RUN: [&str; 14] = [
@@ -48,41 +52,72 @@ const OF_RUN: [&str; 14] = [
 /// For what is under way once the client has gone.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Settings that mean something without a controller.
+const OF_BRIDGE: [&str; 2] = ["log_level", "log_format"];
+
 pub(super) fn run(flags: Mcp) -> Result<u8, Failure> {
-    let told = flags
-        .settings
-        .given
-        .iter()
-        .find(|(field, (_, source))| OF_RUN.contains(field) && *source == Source::Flag);
-    if let Some((field, _)) = told {
-        return Err(Failure::OnlyRun(field.replace('_', "-")));
-    }
-    let settings = flags.settings.resolve()?.settings;
-    let offer = offer(&settings, flags.toolset, flags.without_tool);
-    telemetry::of_controller(&settings);
-    let registry = input::registry(settings.resource_types.as_deref())?;
+    let Mcp { settings, remote } = flags;
     let runtime = super::runtime()?;
-    let result = runtime.block_on(serve(&settings, registry, offer, flags.default_policy));
+    // An empty variable is how a shell says that there is none.
+    let result = match remote.url.filter(|url| !url.is_empty()) {
+        Some(url) => {
+            let bridge = BridgeSettings {
+                url,
+                key_file: remote.api_key_file,
+                ca_file: remote.ca_file,
+                version: VERSION,
+            };
+            telemetry::of_controller(&of_bridge(settings)?);
+            runtime.block_on(across(bridge))
+        }
+        None => {
+            let settings = of_controller(settings)?;
+            telemetry::of_controller(&settings);
+            let registry = input::registry(settings.resource_types.as_deref())?;
+            runtime.block_on(serve(&settings, registry))
+        }
+    };
     // Standard input is read by a thread that nothing can interrupt.
     runtime.shutdown_timeout(Duration::from_millis(200));
     result.map(|()| 0)
 }
 
-fn offer(settings: &Settings, toolsets: Vec<Toolset>, without: Vec<String>) -> ServerSettings {
-    let every = web::offer(settings);
-    ServerSettings {
-        toolsets: if toolsets.is_empty() { every.toolsets } else { toolsets.into_iter().collect() },
-        without: without.into_iter().collect(),
-        ..every
+/// The settings of a controller whose only client is this one.
+fn of_controller(flags: SettingFlags) -> Result<Settings, Failure> {
+    match typed(&flags, |field| OF_RUN.contains(&field)) {
+        Some(flag) => Err(Failure::OnlyRun(flag)),
+        None => Ok(flags.resolve()?.settings),
     }
 }
 
-async fn serve(
-    settings: &Settings,
-    registry: Arc<Registry>,
-    offer: ServerSettings,
-    default_policy: Option<String>,
-) -> Result<(), Failure> {
+/// What there is to set about a bridge: the log.
+fn of_bridge(flags: SettingFlags) -> Result<Settings, Failure> {
+    if matches!(flags.config, Some((_, Source::Flag))) {
+        return Err(Failure::OnlyOwn("config".to_owned()));
+    }
+    if let Some(flag) = typed(&flags, |field| !OF_BRIDGE.contains(&field)) {
+        return Err(Failure::OnlyOwn(flag));
+    }
+    // Variables for a controller may well be there; they are not for this.
+    let given = flags.given.into_iter().filter(|(field, _)| OF_BRIDGE.contains(field)).collect();
+    Ok(SettingFlags { config: None, given }.resolve()?.settings)
+}
+
+/// The first of these settings that was given as a flag.
+fn typed(flags: &SettingFlags, which: impl Fn(&str) -> bool) -> Option<String> {
+    let mut given = flags.given.iter();
+    let found = given.find(|(field, (_, source))| which(field) && *source == Source::Flag);
+    found.map(|(field, _)| field.replace('_', "-"))
+}
+
+/// Answers out of a server that runs somewhere.
+async fn across(bridge: BridgeSettings) -> Result<(), Failure> {
+    let stop = CancellationToken::new();
+    tokio::spawn(controller::stop_on_signal(stop.clone()));
+    Ok(tagwarden_mcp::bridge(bridge, stop).await?)
+}
+
+async fn serve(settings: &Settings, registry: Arc<Registry>) -> Result<(), Failure> {
     let (stop, close) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(controller::stop_on_signal(stop.clone()));
     let counting = Counting::default();
@@ -105,7 +140,8 @@ async fn serve(
     let tenant = settings.namespace.as_str();
     let declared = CancellationToken::new();
     let objects = DeclaredObjects::after(Arc::clone(&frame), declared.clone());
-    let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, default_policy, &stop);
+    let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, &stop);
+    let offer = web::offer(settings);
     let scopes = if offer.read_only { vec![Scope::TagRead] } else { vec![Scope::TagRead, Scope::AuditWrite] };
     let server = Server::new(ask, Arc::new(store.clone()), offer);
 

@@ -90,6 +90,14 @@ pub enum Failure {
     /// A setting that has no effect here.
     #[error("--{0}: `tagwarden mcp` serves standard input and output alone; `tagwarden run` has listeners")]
     OnlyRun(String),
+    /// A setting that somebody else has.
+    #[error(
+        "--{0}: with --url (or TAGWARDEN_URL) a running server answers, by settings of its own; give one or the other"
+    )]
+    OnlyOwn(String),
+    /// A bridge that leads nowhere.
+    #[error(transparent)]
+    Bridge(#[from] tagwarden_mcp::BridgeError),
     /// What stands on standard input is no client.
     #[error(transparent)]
     Stdio(#[from] tagwarden_mcp::StdioError),

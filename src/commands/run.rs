@@ -130,7 +130,7 @@ async fn controller(settings: &Settings, registry: Arc<Registry>, began: Instant
         Some(Ok(store)) => {
             let runs = Arc::new(AuditRuns::new(store.clone(), retention(settings)));
             let objects = DeclaredObjects::new(Arc::clone(&frame));
-            let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, None, &stop);
+            let (ask, checks) = web::ask(settings, &frame, &inventory, &runs, objects, &stop);
             let _ = opened.set(store.clone());
             tasks.push(tokio::spawn({
                 let (web, store) = (Arc::clone(&web), store.clone());

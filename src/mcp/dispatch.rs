@@ -196,7 +196,7 @@ impl Server {
         let answer = tokio::select! {
             biased;
             () = caller.cancel.cancelled() => {
-                return Err(AskError::new(Code::Conflict, "the call was cancelled", "call again; a run that was started goes on"));
+                return Err(AskError::new(Code::Conflict, "the call was cancelled", "call again"));
             }
             answer = tokio::time::timeout(WITHIN, work) => answer.map_err(|_| {
                 AskError::new(Code::Timeout, "the call took too long", "ask for less, or call start_compliance_check and then get_run")

@@ -4,9 +4,12 @@
 //! registry holds them all. Whatever the transport, every call goes through [`Server::call`], which knows who may do what,
 //! refuses what makes no sense or comes too often, bounds time and size, and writes one row of the record for each call.
 //!
+//! [`bridge`] has no tools of its own: it passes messages on to a server that has.
+//!
 //! Texts from a cloud are data: they come in fields of an answer, bounded and without control characters, and never in
 //! instructions, prompts or descriptions.
 
+mod bridge;
 mod dispatch;
 mod guard;
 mod handler;
@@ -21,16 +24,22 @@ mod tool;
 mod tools;
 mod validate;
 
+pub use bridge::{BridgeError, BridgeSettings, bridge};
 pub use dispatch::{Caller, Server, ServerSettings};
 pub use guard::Limits;
 pub use http::{HttpSettings, service};
 pub use reference::page as reference_page;
-pub use tool::{Hints, Toolset, UnknownToolset};
+pub use tool::{Hints, Toolset};
 
 use rmcp::ServiceExt as _;
 use rmcp::service::ServerInitializeError;
 use tagwarden_app::ask::Principal;
 use tokio_util::sync::CancellationToken;
+
+/// The names of all tools, whether they are offered or not.
+pub fn tool_names() -> &'static [&'static str] {
+    tools::names()
+}
 
 /// Serves one client over standard input and output until it goes, or until `stop`.
 pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> Result<(), StdioError> {

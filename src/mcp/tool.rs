@@ -39,20 +39,6 @@ impl Toolset {
     }
 }
 
-impl std::str::FromStr for Toolset {
-    type Err = UnknownToolset;
-
-    fn from_str(text: &str) -> Result<Self, UnknownToolset> {
-        let known = Self::ALL.into_iter().find(|toolset| toolset.as_str() == text);
-        known.ok_or_else(|| UnknownToolset(text.chars().take(64).collect()))
-    }
-}
-
-/// A word that is no toolset.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no toolset: the toolsets are read, scan and policy")]
-pub struct UnknownToolset(pub String);
-
 /// What clients are told about the effects of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // as the protocol has them

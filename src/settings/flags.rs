@@ -13,8 +13,8 @@ use super::value::Shape;
 /// What the command line and the environment say.
 #[derive(Debug, Clone)]
 pub struct SettingFlags {
-    /// `--config`.
-    pub config: Option<PathBuf>,
+    /// `--config`, and where it was given.
+    pub config: Option<(PathBuf, Source)>,
     /// Values by field.
     pub given: Given,
 }
@@ -70,11 +70,7 @@ impl FromArgMatches for SettingFlags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let mut given = Given::new();
         for setting in table() {
-            let source = match matches.value_source(setting.field) {
-                Some(ValueSource::CommandLine) => Source::Flag,
-                Some(ValueSource::EnvVariable) => Source::Variable,
-                _ => continue,
-            };
+            let Some(source) = source(matches, setting.field) else { continue };
             let text = texts(matches, setting.field);
             // An empty variable is how a shell says that there is none.
             if source == Source::Flag || !text.is_empty() {
@@ -82,12 +78,21 @@ impl FromArgMatches for SettingFlags {
             }
         }
         let config = matches.get_one::<String>(CONFIG).filter(|path| !path.is_empty());
-        Ok(Self { config: config.map(PathBuf::from), given })
+        Ok(Self { config: config.map(PathBuf::from).zip(source(matches, CONFIG)), given })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+/// Where an argument was given, if it was.
+fn source(matches: &ArgMatches, id: &str) -> Option<Source> {
+    match matches.value_source(id)? {
+        ValueSource::CommandLine => Some(Source::Flag),
+        ValueSource::EnvVariable => Some(Source::Variable),
+        _ => None,
     }
 }
 

@@ -16,6 +16,7 @@ pub use value::{Auth, ControlPlane, LogFormat};
 impl SettingFlags {
     /// The settings that come of these flags, here.
     pub fn resolve(self) -> Result<Resolution, SettingsError> {
-        resolve::resolve(self.given, self.config, &Surroundings::here())
+        let file = self.config.map(|(path, _)| path);
+        resolve::resolve(self.given, file, &Surroundings::here())
     }
 }

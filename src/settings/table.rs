@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use tagwarden_http::{Host, Origin};
+use tagwarden_mcp::Toolset;
 
 use super::Surroundings;
 use super::resolve::Resolver;
 use super::value::{
-    Arn, Auth, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, Shape, StoreUrl, Value,
+    Arn, Auth, Bounded, ControlPlane, LogFormat, LogLevel, Namespace, ObjectName, Shape, StoreUrl, ToolName,
+    Value,
 };
 
 /// One row of the table.
@@ -176,8 +178,15 @@ settings! {
         api_tls_self_signed: Option<PathBuf>, "DIR" = Default::Nothing;
     }
     "Tools for agents" {
-        /// Offer agents at `--listen` only tools that change nothing, not even audits.
+        /// The policy to go by where a namespace has several and a question, over REST as well, names none.
+        default_policy: Option<ObjectName> = Default::Nothing;
+        /// Offer agents only tools that change nothing, not even audits.
         mcp_read_only: bool = Default::Text("false");
+        /// Offer agents only these groups of tools: `read` asks what is known, `scan` looks at the cloud, `policy` creates
+        /// and changes audits. Where nobody says, all.
+        mcp_toolsets: Vec<Toolset> = Default::Nothing;
+        /// Do not offer these tools, whatever their group.
+        mcp_without_tools: Vec<ToolName>, "TOOL" = Default::Nothing;
         /// How many calls of tools one key may make in an hour; polling a run is free.
         mcp_calls_per_hour: Bounded<1, 1_000_000>, "CALLS" = Default::Text("100");
         /// How often the same call may be made in five minutes, before it is taken for a loop.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use tagwarden_apiserver::Location;
 use tagwarden_http::{Host, Origin};
+use tagwarden_mcp::Toolset;
 
 /// How many values a setting takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,14 @@ pub struct StoreUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace(String);
 
+/// The name of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectName(String);
+
+/// The name of a tool for agents that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ToolName(&'static str);
+
 /// An Amazon Resource Name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arn(String);
@@ -111,6 +120,20 @@ impl Namespace {
     /// The name itself.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl ObjectName {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl ToolName {
+    /// The name itself.
+    pub fn as_str(self) -> &'static str {
+        self.0
     }
 }
 
@@ -260,6 +283,48 @@ fn label(text: &str) -> bool {
         && bytes.last().copied().is_some_and(plain)
 }
 
+impl Value for ObjectName {
+    const PLACEHOLDER: &'static str = "NAME";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if text.len() <= 253 && text.split('.').all(label) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!("expected the name of an object: words of {CHARACTERS}, with dots between them"))
+    }
+
+    fn show(&self) -> String {
+        self.0.clone()
+    }
+}
+
+impl Value for Toolset {
+    const PLACEHOLDER: &'static str = "TOOLSET";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let known = Self::ALL.into_iter().find(|toolset| toolset.as_str() == text);
+        known.ok_or_else(|| format!("the toolsets are {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+
+    fn show(&self) -> String {
+        self.as_str().to_owned()
+    }
+}
+
+impl Value for ToolName {
+    const PLACEHOLDER: &'static str = "TOOL";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let tools = tagwarden_mcp::tool_names();
+        let known = tools.iter().find(|tool| **tool == text);
+        known.map(|tool| Self(tool)).ok_or_else(|| format!("the tools are {}", tools.join(", ")))
+    }
+
+    fn show(&self) -> String {
+        self.0.to_owned()
+    }
+}
+
 impl Value for Arn {
     const PLACEHOLDER: &'static str = "ARN";
 
@@ -392,6 +457,9 @@ mod tests {
         same::<SocketAddr>(&["127.0.0.1:0", "[::]:8081"]);
         same::<Vec<Namespace>>(&["a", "a,b-1"]);
         same::<Option<Namespace>>(&["team-1"]);
+        same::<Option<ObjectName>>(&["owner", "team-1.owner"]);
+        same::<Vec<Toolset>>(&["read", "scan,policy"]);
+        same::<Vec<ToolName>>(&["list_audits", "get_run,cancel_run"]);
         same::<Bounded<10, 300>>(&["10", "300"]);
         same::<Arn>(&["arn:aws:iam::111122223333:role/path/tagwarden"]);
         same::<LogLevel>(&["info", "warn,tagwarden_aws=debug"]);
@@ -408,6 +476,9 @@ mod tests {
         refused::<bool>(&["", "yes", "TRUE"]);
         refused::<SocketAddr>(&["", "8081", ":8081", "127.0.0.1", "example.com:80"]);
         refused::<Namespace>(&["", "-a", "a-", "A", "a.b", &"a".repeat(64)]);
+        refused::<ObjectName>(&["", "A", "a..b", "a_b", &"a.".repeat(127)]);
+        refused::<Toolset>(&["", "Read", "nope"]);
+        refused::<ToolName>(&["", "list_audit", "LIST_AUDITS"]);
         refused::<Bounded<10, 300>>(&["", "9", "301", "-1", "1.5", "99999999999"]);
         refused::<Arn>(&["", "tagwarden", "arn:aws:iam", "arn:aws:iam::1:role/a b"]);
         refused::<LogLevel>(&["", "loud", "tagwarden=loud"]);

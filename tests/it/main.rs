@@ -39,4 +39,5 @@ mod run;
 mod settings;
 mod site;
 mod tidy;
+mod wire;
 mod workflows;

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tagwarden_app::ask::ports::{AuditRow, AuditRows};
-use tagwarden_store::Store;
-use tagwarden_testbed::{Account, MCP_MODES, Proxy, Testbed, mcp_session};
+use tagwarden_app::ask::ports::AuditRow;
+use tagwarden_testbed::{Account, Fault, MCP_MODES, Proxy, Rule, Testbed, mcp_session};
 use tempfile::TempDir;
 
 use crate::cloud::{BARE, Cloud, OWNED};
 use crate::program::OWNER_REQUIRED;
 use crate::site::HERE;
+use crate::wire::{ERAS, Wire, record, until};
 
 /// An account that belongs to the server itself, and a directory for its files.
 struct Desk {
@@ -57,11 +58,7 @@ impl Desk {
 
     /// The record of calls, oldest first.
     fn record(&self) -> Vec<AuditRow> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let mut rows = runtime.block_on(async {
-            let store = Store::open(&self.store()).await.unwrap();
-            store.newest("default", 1000).await.unwrap()
-        });
+        let mut rows = record(&self.store(), "default");
         rows.reverse();
         rows
     }
@@ -314,14 +311,14 @@ fn what_is_not_offered_cannot_be_called() {
         call("cancel_run", json!({"run_id": "a"})),
         call("list_accounts", json!({})),
     ];
-    let answers = desk.session(&["--mcp-read-only", "--without-tool", "list_accounts"], &steps);
+    let answers = desk.session(&["--mcp-read-only", "--mcp-without-tools", "list_accounts"], &steps);
     let listed = answers[0]["tools"].as_array().unwrap();
     assert_eq!(listed.len(), 11, "{listed:#?}");
     assert!(listed.iter().all(|tool| tool["annotations"]["readOnlyHint"] == true), "{listed:#?}");
     for answer in &answers[1..] {
         assert_eq!(error(answer)["code"], "unknown_tool");
     }
-    let answers = desk.session(&["--toolset", "read"], &[json!({"do": "tools"})]);
+    let answers = desk.session(&["--mcp-toolsets", "read"], &[json!({"do": "tools"})]);
     assert!(
         answers[0]["tools"]
             .as_array()
@@ -330,7 +327,11 @@ fn what_is_not_offered_cannot_be_called() {
             .all(|tool| tool["annotations"]["openWorldHint"] == false)
     );
     for (flags, says) in [
-        (["--toolset", "nope"], "`nope` is no toolset"),
+        (["--mcp-toolsets", "nope"], "`nope` cannot be used: the toolsets are read, scan, policy"),
+        (
+            ["--mcp-without-tools", "list_audit"],
+            "`list_audit` cannot be used: the tools are cancel_run, check_tag",
+        ),
         (["--metrics-listen", "127.0.0.1:0"], "`tagwarden run` has listeners"),
     ] {
         let ended = desk.server(&flags).stdin(Stdio::null()).output().unwrap();
@@ -351,6 +352,8 @@ fn several_clients_share_a_file_and_one_process_reconciles() {
         "run",
         "--control-plane",
         "embedded",
+        "--listen",
+        "127.0.0.1:0",
         "--metrics-listen",
         "127.0.0.1:0",
         "--store",
@@ -362,4 +365,116 @@ fn several_clients_share_a_file_and_one_process_reconciles() {
     // Without a client there is nothing to do.
     drop(first.stdin.take());
     assert!(first.wait().unwrap().success());
+}
+
+#[test]
+fn a_call_that_takes_long_says_how_far_it_is() {
+    let desk = Desk::new();
+    desk.cloud.volume(HERE, BARE);
+    desk.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::Delay(Duration::from_secs(8))));
+    let about = json!({"resource_types": ["ec2:volume"], "regions": [HERE], "force_refresh": true});
+    for era in ERAS {
+        let mut wire = Wire::start(&mut desk.server(&["--mcp-same-calls", "100"]), era);
+        let check = wire.call("check_tag_compliance", &about);
+        let (answer, progress) = wire.answer_with_progress(check);
+        assert_eq!(answer["result"]["structuredContent"]["status"], "completed", "{answer}");
+        is_progress(&progress);
+        let started = wire
+            .called("start_compliance_check", &json!({"resource_types": ["ec2:volume"], "regions": [HERE]}));
+        let run = wire.call("get_run", &json!({"run_id": started["run_id"], "wait_seconds": 25}));
+        let (answer, progress) = wire.answer_with_progress(run);
+        assert_eq!(answer["result"]["structuredContent"]["status"], "succeeded", "{answer}");
+        is_progress(&progress);
+        assert_eq!(wire.end().0, Some(0));
+    }
+}
+
+/// It goes up, to something known, and says so in words.
+#[track_caller]
+fn is_progress(told: &[Value]) {
+    assert!(!told.is_empty(), "nothing was told");
+    let done: Vec<f64> = told.iter().map(|one| one["progress"].as_f64().unwrap()).collect();
+    assert!(done.is_sorted(), "{told:?}");
+    for one in told {
+        assert!(one["total"].as_f64().unwrap() >= one["progress"].as_f64().unwrap(), "{one}");
+        assert!(one["message"].as_str().unwrap().contains("of 1 accounts"), "{one}");
+    }
+}
+
+#[test]
+fn a_client_that_wants_no_answer_any_more_ends_the_work() {
+    let desk = Desk::new();
+    let volume = desk.cloud.volume(HERE, BARE);
+    desk.proxy.rule(Rule::on("ec2", "DescribeVolumes", Fault::Delay(Duration::from_mins(1))));
+    let slow = [
+        ("check_tag_compliance", json!({"resource_types": ["ec2:volume"], "regions": [HERE]})),
+        ("validate_resource_tags", json!({"resource_arns": [volume]})),
+    ];
+    for era in ERAS {
+        let mut wire = Wire::start(&mut desk.server(&[]), era);
+        for (tool, arguments) in &slow {
+            let (calls, rows) = (desk.proxy.calls().len(), desk.record().len());
+            let call = wire.call(tool, arguments);
+            until("the cloud is asked", || {
+                let under_way =
+                    |call: &tagwarden_testbed::Call| call.service == "ec2" && call.status.is_none();
+                desk.proxy.calls().iter().skip(calls).any(under_way).then_some(())
+            });
+            wire.cancel(call);
+            let row = until("the call ends", || desk.record().into_iter().nth(rows));
+            assert_eq!((row.operation.as_str(), row.status.as_str()), (*tool, "conflict"), "{era:?}");
+        }
+        // Nobody else had asked for the check, so that it ended with the call.
+        until("the run ends", || {
+            let store = desk.store();
+            let runs =
+                crate::program::Program::alone().args(["history", "--store", &store, "--format", "json"]);
+            let mut runs = runs;
+            let told = runs.run().stdout;
+            (told.contains("cancelled") && !told.contains("running")).then_some(())
+        });
+        assert_eq!(wire.end().0, Some(0), "{era:?}");
+    }
+    // Nothing was asked again, and nothing waited for.
+    assert!(desk.proxy.calls_of("ec2", "DescribeVolumes").iter().all(|call| call.status.is_none()));
+}
+
+#[test]
+fn an_audit_that_is_asked_to_run_runs_to_its_end() {
+    let desk = Desk::new();
+    desk.cloud.volume(HERE, OWNED);
+    desk.cloud.volume(HERE, BARE);
+    let audit = format!(
+        "apiVersion: tagwarden.io/v1alpha1\nkind: ComplianceAudit\nmetadata: {{name: yearly}}\nspec: {{schedule: '0 3 1 1 *', \
+         policyRef: {{name: owner}}, accounts: {{all: true}}, regions: {{include: [{HERE}]}}, \
+         resources: {{include: ['ec2:volume']}}}}\n---\n\
+         apiVersion: tagwarden.io/v1alpha1\nkind: ClientAccount\nmetadata: {{name: own}}\nspec: {{accountId: '{}', \
+         auth: {{mode: Ambient}}}}\n",
+        desk.account.id
+    );
+    std::fs::write(desk.directory.path().join("manifests/yearly.yaml"), audit).unwrap();
+    for era in ERAS {
+        let mut wire =
+            Wire::start(&mut desk.server(&["--mcp-same-calls", "9999", "--mcp-calls-per-hour", "9999"]), era);
+        until("the account is ready", || {
+            let accounts = wire.called("list_accounts", &json!({}));
+            (accounts["ready"] == 1).then_some(())
+        });
+        let started = wire.called("start_compliance_check", &json!({"audit": "yearly"}));
+        let run_id = started["run_id"].as_str().unwrap().to_owned();
+        assert!(run_id.starts_with("yearly-"), "{started}");
+        let run = until("the run ends", || {
+            let run = wire.called("get_run", &json!({"run_id": run_id, "wait_seconds": 25}));
+            (run["status"] != "running" && run["status"] != "queued").then_some(run)
+        });
+        assert_eq!((&run["status"], &run["complete"]), (&json!("succeeded"), &json!(true)), "{run}");
+        assert_eq!(
+            (&run["total_resources"], &run["non_compliant_resources"]),
+            (&json!(2), &json!(1)),
+            "{run}"
+        );
+        let status = wire.called("get_audit_status", &json!({"audit": "yearly"}));
+        assert!(status.to_string().contains(&run_id), "{status}");
+        assert_eq!(wire.end().0, Some(0));
+    }
 }

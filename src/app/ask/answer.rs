@@ -18,7 +18,7 @@ use tagwarden_core::tally::Tally;
 use super::choose::{CheckRequest, Chosen};
 use super::error::{AskError, Code, quoted};
 use super::ports::{FindingQuery, RunLine, RunQuery};
-use super::{Ask, LONGEST_WAIT, Principal, Scope};
+use super::{Ask, LONGEST_WAIT, Principal, Scope, Wanted};
 use crate::audit::AuditProgress;
 
 /// Runs that are looked at for one that answers a question.
@@ -26,6 +26,10 @@ const CANDIDATES: usize = 50;
 
 /// Gaps that an answer tells.
 const GAPS_TOLD: usize = 25;
+
+/// How long an audit may take to begin a run that was asked for, before the one that is under way is taken to be in its
+/// way.
+const BEGINS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often a run of another process is looked at while somebody waits.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -130,24 +134,26 @@ impl RunAnswer {
 
 impl Ask {
     /// Answers out of a fresh run, or out of a new one, for which it waits as long as `wait` (25 s at most); then the run
-    /// is still under way, and is to be asked for by its id.
+    /// is still under way, and is to be asked for by its id. Whoever drops this, or what comes with the answer, before
+    /// telling that id, wants it no more.
     pub async fn check(
         &self,
         who: &Principal,
         request: &CheckRequest,
         force: bool,
         wait: Duration,
-    ) -> Result<RunAnswer, AskError> {
+    ) -> Result<(RunAnswer, Option<Wanted>), AskError> {
         let chosen = self.choose(who, request).await?;
         if !force && let Some(mut answer) = self.known(who, &chosen).await? {
             answer.notes.extend(chosen.notes);
-            return Ok(answer);
+            return Ok((answer, None));
         }
-        let run_id = self.start_chosen(who, &chosen).await?;
+        let (run_id, began) = self.start_chosen(who, &chosen).await?;
+        let wanted = Wanted::new(self, who, &run_id, began);
         let mut answer = self.run(who, &run_id, wait).await?;
         answer.cached = false;
         answer.notes.extend(chosen.notes);
-        Ok(answer)
+        Ok((answer, wanted))
     }
 
     /// What the newest fresh run that covers the question says; `None`: there is none.
@@ -201,10 +207,13 @@ impl Ask {
     /// Begins a check, or joins one of the same scope that is under way. Gives the id of its run.
     pub async fn start(&self, who: &Principal, request: &CheckRequest) -> Result<(String, Chosen), AskError> {
         let chosen = self.choose(who, request).await?;
-        Ok((self.start_chosen(who, &chosen).await?, chosen))
+        let (run_id, _) = self.start_chosen(who, &chosen).await?;
+        self.waiting.keep(&who.tenant, &run_id);
+        Ok((run_id, chosen))
     }
 
-    async fn start_chosen(&self, who: &Principal, chosen: &Chosen) -> Result<String, AskError> {
+    /// The id of a run, and whether it began just now.
+    async fn start_chosen(&self, who: &Principal, chosen: &Chosen) -> Result<(String, bool), AskError> {
         who.must(Scope::TagRead)?;
         let query = RunQuery {
             limit: 5,
@@ -215,13 +224,14 @@ impl Ask {
         for run in self.ledger.runs(&who.tenant, &query).await? {
             let same = *run.policy_revision == **chosen.choice.policy.revision();
             if same && !run.state.ended() && self.checks.progress(&who.tenant, &run.run_id).is_some() {
-                return Ok(run.run_id);
+                return Ok((run.run_id, false));
             }
         }
-        self.checks.start(chosen.order(who)).await
+        Ok((self.checks.start(chosen.order(who)).await?, true))
     }
 
-    /// Asks an audit to run now, and gives the id of its run as soon as it is known.
+    /// Asks an audit to run now, and gives the id of its run as soon as it is known; or of one that is under way and leaves
+    /// no room for another.
     pub async fn start_audit(&self, who: &Principal, name: &str) -> Result<String, AskError> {
         who.must(Scope::AuditWrite)?;
         let audit = self.audit(who, name).await?;
@@ -235,10 +245,15 @@ impl Ask {
         let token = format!("{}/{}", who.id, self.now());
         self.objects.request_run(&who.tenant, name, &token).await?;
         let slot = tagwarden_core::run::Slot::on_demand(&token, self.now()).key;
-        let until = tokio::time::Instant::now() + LONGEST_WAIT;
-        while tokio::time::Instant::now() < until {
+        let asked = tokio::time::Instant::now();
+        while asked.elapsed() < LONGEST_WAIT {
             if let Some(run_id) = self.ledger.run_of_slot(&who.tenant, &audit.uid, &slot).await? {
                 return Ok(run_id);
+            }
+            if asked.elapsed() > BEGINS_WITHIN
+                && let Some(under_way) = self.audit(who, name).await?.running.or(audit.running.clone())
+            {
+                return Ok(under_way);
             }
             tokio::time::sleep(LOOK_EVERY / 2).await;
         }

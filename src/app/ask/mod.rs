@@ -14,6 +14,7 @@ mod look;
 mod order;
 pub mod ports;
 mod principal;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use error::{AskError, Code, quoted};
 pub use history::{GroupBy, History, Period, Trend};
 pub use order::{Cadence, ScheduleRequest, Scheduled};
 pub use principal::{Principal, Scope, UnknownScope};
+pub use wanted::Wanted;
 
 use ports::{
     AccountView, AuditView, Checks, FindingCount, FindingPage, FindingQuery, Ledger, Objects, PolicyView,
@@ -72,6 +74,7 @@ pub struct Ask {
     checks: Arc<dyn Checks>,
     registry: Arc<Registry>,
     settings: Arc<AskSettings>,
+    waiting: Arc<wanted::Waiting>,
     clock: fn() -> Timestamp,
 }
 
@@ -91,7 +94,15 @@ impl Ask {
         settings: AskSettings,
         clock: fn() -> Timestamp,
     ) -> Self {
-        Self { objects, ledger, checks, registry, settings: Arc::new(settings), clock }
+        Self {
+            objects,
+            ledger,
+            checks,
+            registry,
+            settings: Arc::new(settings),
+            waiting: Arc::default(),
+            clock,
+        }
     }
 
     /// What time it is to whoever answers.

@@ -19,7 +19,15 @@ mod waiting;
 
 pub(crate) use listed::conditions_in_words;
 
+use std::sync::LazyLock;
+
 use crate::tool::Entry;
+
+/// The names of all of them.
+pub(crate) fn names() -> &'static [&'static str] {
+    static NAMES: LazyLock<Vec<&str>> = LazyLock::new(|| all().iter().map(|tool| tool.name).collect());
+    &NAMES
+}
 
 /// All of them, by name.
 pub(crate) fn all() -> Vec<Entry> {

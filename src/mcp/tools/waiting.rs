@@ -22,9 +22,13 @@ pub(super) async fn checked(
         return call.ask.known_in(&call.who, request, &cursor.run_id).await;
     }
     let until = Instant::now() + WAIT;
-    let first = call.ask.check(&call.who, request, force, STEP).await?;
+    // A client that goes away before it has the answer takes the check with it.
+    let (first, wanted) = call.ask.check(&call.who, request, force, STEP).await?;
     let (notes, cached) = (first.notes.clone(), first.cached);
     let mut answer = until_ended(call, first, until).await?;
+    if let Some(wanted) = wanted {
+        wanted.told();
+    }
     answer.notes = notes;
     answer.cached = cached;
     Ok(answer)

@@ -1,5 +1,6 @@
 //! `tagwarden run --listen`: who comes in, what they see, and what a client can do to it.
 
+mod bridge;
 mod document;
 mod door;
 mod health;

@@ -9,7 +9,7 @@ use tagwarden_serve::{Listener, Tls};
 use super::*;
 
 /// Makes a certificate and its key, as `tls.crt` and `tls.key`.
-fn renew(directory: &Path) -> CertificateDer<'static> {
+pub(super) fn renew(directory: &Path) -> CertificateDer<'static> {
     let scratch = tempfile::tempdir().unwrap();
     let tls = Tls::SelfSigned(scratch.path().to_owned());
     let address = "127.0.0.1:0".parse().unwrap();
