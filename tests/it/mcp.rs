@@ -10,7 +10,7 @@ use tagwarden_testbed::{Account, Fault, MCP_MODES, Proxy, Rule, Testbed, mcp_ses
 use tempfile::TempDir;
 
 use crate::cloud::{BARE, Cloud, OWNED};
-use crate::program::OWNER_REQUIRED;
+use crate::program::{OWNER_REQUIRED, Program};
 use crate::site::HERE;
 use crate::wire::{ERAS, Wire, record, until};
 
@@ -426,10 +426,7 @@ fn a_client_that_wants_no_answer_any_more_ends_the_work() {
         }
         // Nobody else had asked for the check, so that it ended with the call.
         until("the run ends", || {
-            let store = desk.store();
-            let runs =
-                crate::program::Program::alone().args(["history", "--store", &store, "--format", "json"]);
-            let mut runs = runs;
+            let mut runs = Program::alone().args(["history", "--store", &desk.store(), "--format", "json"]);
             let told = runs.run().stdout;
             (told.contains("cancelled") && !told.contains("running")).then_some(())
         });
