@@ -34,10 +34,11 @@ $(CARGO_DENY):
 unit:
 	hack/test.sh
 
-bench: ## Measure: evaluation, the embedded control plane, whole scans and the controller against a stub of AWS
+bench: ## Measure: evaluation, the embedded control plane, whole scans, the controller and agents against a stub of AWS
 	cargo bench --locked -p tagwarden-core --bench evaluation
 	cargo bench --locked --bench plane
 	cargo bench --locked --bench scan
+	cargo bench --locked --bench agents
 
 clean: ## Remove what was built in the checkout
 	cargo clean

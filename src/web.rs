@@ -4,10 +4,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use axum::http::header::ORIGIN;
-use axum::middleware::map_request;
 use jiff::Timestamp;
 use tagwarden_app::ask::ports::{AuditRows, Checks, Ledger};
 use tagwarden_app::ask::{AdHoc, Ask, AskSettings, CheckBounds, Principal, Scope};
@@ -16,7 +12,7 @@ use tagwarden_http::{
     Access, Addresses, BindError, CONNECTIONS, Check, Desk, Health, HealthStatus, Limits, Rest, Server, Tls,
     TlsFiles,
 };
-use tagwarden_mcp::{HttpSettings, ServerSettings, Toolset};
+use tagwarden_mcp::{ServerSettings, Toolset};
 use tagwarden_operator::Frame;
 use tagwarden_operator::ask::{DeclaredDoors, DeclaredObjects};
 use tagwarden_store::{AuditRuns, Store};
@@ -80,7 +76,7 @@ impl Web {
     pub async fn open(&self, ask: Ask, store: Store, offer: ServerSettings, stop: CancellationToken) {
         let rows: Arc<dyn AuditRows> = Arc::new(store.clone());
         let tools = tagwarden_mcp::Server::new(ask.clone(), Arc::clone(&rows), offer);
-        self.desk.open(Rest::new(ask, rows).router().merge(agents(&tools, stop)));
+        self.desk.open(Rest::new(ask, rows).router().merge(tagwarden_mcp::routes(&tools, stop)));
         if self.desk.demands_keys() {
             self.desk.follow(&store).await;
         }
@@ -105,7 +101,9 @@ impl Web {
                     last = at.map(|at| at.to_string());
                 }
             }
-            self.health.send_replace(Arc::new(told(self.source, checks, last, next_due(frame))));
+            let policies_synced_at = frame.policies.heard_at().map(|at| at.to_string());
+            let told = told(self.source, checks, last, next_due(frame));
+            self.health.send_replace(Arc::new(Health { policies_synced_at, ..told }));
         }
     }
 
@@ -113,16 +111,6 @@ impl Web {
     pub async fn close<K: Keys>(&self, keys: &K) {
         let _ = timeout(NOTE_WITHIN, self.desk.note(keys)).await;
     }
-}
-
-/// The tools, behind the gate. It has checked names and pages, by rules of which the service knows only a part.
-fn agents(tools: &tagwarden_mcp::Server, stop: CancellationToken) -> Router {
-    let settings = HttpSettings { allowed_hosts: Vec::new(), allowed_origins: Vec::new(), stop };
-    let checked = async |mut request: Request| {
-        request.headers_mut().remove(ORIGIN);
-        request
-    };
-    Router::new().route_service("/mcp", tagwarden_mcp::service(tools, settings)).layer(map_request(checked))
 }
 
 /// What agents are offered.
@@ -229,6 +217,7 @@ fn told(source: &str, checks: Vec<Check>, last: Option<String>, next: Option<Tim
         version: env!("CARGO_PKG_VERSION").to_owned(),
         checks,
         policy_source: source.to_owned(),
+        policies_synced_at: None,
         last_run_at: last,
         next_run_at: next.map(|at| at.to_string()),
         checked_at: Timestamp::now().to_string(),

@@ -8,25 +8,21 @@
 
 #![allow(clippy::print_stdout, unreachable_pub)]
 
-mod answers;
-mod calls;
+#[allow(dead_code)] // each bench uses a part of it
+#[path = "../bed/mod.rs"]
+mod bed;
 mod controller;
-mod estate;
-mod limits;
-mod measured;
 mod peer;
-mod policy;
 mod product;
 mod rows;
-mod stub;
 mod table;
 
-use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
+use bed::stub::Stub;
+use bed::{Outcome, policy};
 use rows::{ROWS, Row};
-use stub::Stub;
 use table::{Measurement, PRODUCT};
 
 /// The directory of this bench, and what is in it.
@@ -36,7 +32,7 @@ struct Bench {
     runs: Option<usize>,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Outcome<()> {
     let mut wanted = Vec::new();
     let mut bench = Bench { directory: tempfile::tempdir()?, peer: peer::python(), runs: None };
     fs::write(bench.policy(), policy::manifest())?;
@@ -70,7 +66,7 @@ impl Bench {
         self.directory.path().join("policy.yaml")
     }
 
-    fn measure(&self, row: &'static Row, measurements: &mut Vec<Measurement>) -> Result<(), Box<dyn Error>> {
+    fn measure(&self, row: &'static Row, measurements: &mut Vec<Measurement>) -> Outcome<()> {
         let stub = Stub::start((row.estate)(), true)?;
         table::truth(row, &stub.estate.truth(true));
         let mut runs = Vec::new();
@@ -90,7 +86,7 @@ impl Bench {
     }
 
     /// Serves an estate until told to end.
-    fn serve(self, name: &str) -> Result<(), Box<dyn Error>> {
+    fn serve(self, name: &str) -> Outcome<()> {
         let row = ROWS.iter().find(|row| row.name == name).ok_or("there is no such row")?;
         let stub = Stub::start((row.estate)(), true)?;
         table::truth(row, &stub.estate.truth(true));

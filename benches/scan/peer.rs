@@ -1,16 +1,14 @@
 //! The peer, where there is one: a reader of sixteen threads in Python, with boto3.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use super::estate::{Kind, Truth};
-use super::measured::{self, Usage};
-use super::policy;
-use super::product::in_aws;
-use super::stub::Stub;
+use crate::bed::estate::{Kind, Truth};
+use crate::bed::process::{self, Usage};
+use crate::bed::stub::Stub;
+use crate::bed::{Outcome, in_aws, policy};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/scan/boto3_reader.py");
 
@@ -26,7 +24,7 @@ pub fn python() -> Option<PathBuf> {
 }
 
 /// One reading. An error if it fails, or miscounts.
-pub fn read(stub: &Stub, python: &Path, directory: &Path) -> Result<Usage, Box<dyn Error>> {
+pub fn read(stub: &Stub, python: &Path, directory: &Path) -> Outcome<Usage> {
     let output = directory.join("counts.json");
     let types: Vec<&str> = stub.estate.kinds().map(Kind::type_name).collect();
     let mut command = Command::new(python);
@@ -42,7 +40,7 @@ pub fn read(stub: &Stub, python: &Path, directory: &Path) -> Result<Usage, Box<d
             .into_iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?))),
     );
-    let usage = measured::run(&mut command, &directory.join("log"))?;
+    let usage = process::run(&mut command, &directory.join("log"))?;
     let found = Truth { by_type: serde_json::from_reader::<_, BTreeMap<_, _>>(File::open(&output)?)? };
     let truth = stub.estate.truth(false);
     if found == truth {

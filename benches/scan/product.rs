@@ -1,7 +1,6 @@
 //! Runs the product on an estate, and holds its report against the truth.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
@@ -10,9 +9,10 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::estate::{Counts, Kind, Truth};
-use super::measured::{self, Usage};
-use super::stub::{Stub, Traffic};
+use crate::bed::estate::{Counts, Kind, Truth};
+use crate::bed::process::{self, Usage};
+use crate::bed::stub::{Stub, Traffic};
+use crate::bed::{Outcome, in_aws};
 
 /// What is held against the truth.
 #[derive(Debug, Deserialize)]
@@ -45,28 +45,17 @@ struct Cell {
 }
 
 /// One scan. An error if it fails, or says anything that is not so.
-pub fn scan(stub: &Stub, directory: &Path, policy: &Path) -> Result<Usage, Box<dyn Error>> {
+pub fn scan(stub: &Stub, directory: &Path, policy: &Path) -> Outcome<Usage> {
     let output = directory.join("report.json");
     let types: Vec<&str> = stub.estate.kinds().map(Kind::type_name).collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tagwarden"));
     command.args(["scan", "--format", "json", "--type", &types.join(",")]);
     command.arg("--policy").arg(policy).arg("--output").arg(&output);
     let usage =
-        measured::run(in_aws(&mut command, stub, directory).stdout(Stdio::null()), &directory.join("log"))?;
+        process::run(in_aws(&mut command, stub, directory).stdout(Stdio::null()), &directory.join("log"))?;
     let report: Report = serde_json::from_reader(BufReader::new(File::open(&output)?))?;
     report.check(&stub.estate.truth(true), &stub.traffic())?;
     Ok(usage)
-}
-
-/// With the environment of a client of the stub, and nothing of the caller's.
-pub fn in_aws<'a>(command: &'a mut Command, stub: &Stub, home: &Path) -> &'a mut Command {
-    command.env_clear().env("HOME", home).envs([
-        ("AWS_ENDPOINT_URL", stub.url().as_str()),
-        ("AWS_REGION", "us-east-1"),
-        ("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE"),
-        ("AWS_SECRET_ACCESS_KEY", "example"),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-    ])
 }
 
 impl Report {

@@ -1,6 +1,6 @@
 //! What is measured, and what it aims at.
 
-use super::estate::Estate;
+use crate::bed::estate::Estate;
 
 /// One estate, and how often it is scanned.
 #[derive(Debug)]

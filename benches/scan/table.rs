@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::estate::{Counts, Truth};
-use super::measured::Usage;
 use super::rows::{Aim, Figure, Row};
-use super::stub::Traffic;
+use crate::bed::estate::{Counts, Truth};
+use crate::bed::process::Usage;
+use crate::bed::stub::Traffic;
 
 /// The reader that the aims are about.
 pub const PRODUCT: &str = "tagwarden";
@@ -42,6 +42,7 @@ impl Measurement {
                 wall_seconds: median(|usage| usage.wall_seconds),
                 cpu_seconds: median(|usage| usage.cpu_seconds),
                 peak_megabytes: median(|usage| usage.peak_megabytes),
+                own_megabytes: median(|usage| usage.own_megabytes),
                 stub_cores: median(|usage| usage.stub_cores),
             },
             wall_seconds_min: wall[0],
@@ -52,15 +53,16 @@ impl Measurement {
     }
 
     fn print(&self) {
-        let Usage { wall_seconds, cpu_seconds, peak_megabytes, stub_cores } = self.median;
+        let Usage { wall_seconds, cpu_seconds, peak_megabytes, own_megabytes, stub_cores } = self.median;
         println!(
-            "{:22} {:17} {:>8.2} {:>16} {:>7.2} {:>7.1} {:>9} {:>10} {:>6.2}",
+            "{:22} {:17} {:>8.2} {:>16} {:>7.2} {:>7.1} {:>7.1} {:>9} {:>10} {:>6.2}",
             self.row.name,
             self.reader,
             wall_seconds,
             format!("({:.2}..{:.2})", self.wall_seconds_min, self.wall_seconds_max),
             cpu_seconds,
             peak_megabytes,
+            own_megabytes,
             self.requests,
             self.throttled,
             stub_cores,
@@ -68,7 +70,7 @@ impl Measurement {
     }
 
     fn json(&self) -> serde_json::Value {
-        let Usage { wall_seconds, cpu_seconds, peak_megabytes, stub_cores } = self.median;
+        let Usage { wall_seconds, cpu_seconds, peak_megabytes, own_megabytes, stub_cores } = self.median;
         json!({
             "row": self.row.name,
             "reader": self.reader,
@@ -78,6 +80,7 @@ impl Measurement {
             "wallSecondsMax": self.wall_seconds_max,
             "cpuSeconds": cpu_seconds,
             "peakMegabytes": peak_megabytes,
+            "ownMegabytes": own_megabytes,
             "requests": self.requests,
             "throttled": self.throttled,
             "stubCores": stub_cores,
@@ -105,8 +108,17 @@ pub fn truth(row: &Row, truth: &Truth) {
 /// The lines of all measurements, then their aims and ratios.
 pub fn print(measurements: &[Measurement]) {
     println!(
-        "\n{:22} {:17} {:>8} {:>16} {:>7} {:>7} {:>9} {:>10} {:>6}",
-        "estate", "reader", "wall s", "(min..max)", "CPU s", "RSS MB", "requests", "throttled", "stub"
+        "\n{:22} {:17} {:>8} {:>16} {:>7} {:>7} {:>7} {:>9} {:>10} {:>6}",
+        "estate",
+        "reader",
+        "wall s",
+        "(min..max)",
+        "CPU s",
+        "RSS MB",
+        "own MB",
+        "requests",
+        "throttled",
+        "stub"
     );
     for measurement in measurements {
         measurement.print();

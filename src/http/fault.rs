@@ -137,7 +137,7 @@ impl From<AskError> for Fault {
             Code::InvalidInput => StatusCode::BAD_REQUEST,
             Code::NotFound | Code::UnknownTool => StatusCode::NOT_FOUND,
             Code::Forbidden => StatusCode::FORBIDDEN,
-            Code::Conflict => StatusCode::CONFLICT,
+            Code::Conflict | Code::Cancelled => StatusCode::CONFLICT,
             Code::RateLimited | Code::BudgetExhausted | Code::LoopDetected => StatusCode::TOO_MANY_REQUESTS,
             Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

@@ -233,6 +233,11 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, ne
     let began = Instant::now();
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(Arc::clone(&id)));
+    let shown = HeaderValue::from_str(&id);
+    if let Ok(id) = &shown {
+        // What stands behind the gate and knows only headers finds it here.
+        request.headers_mut().insert(REQUEST_ID, id.clone());
+    }
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let welcome =
         gate.check_head(&request).and_then(|()| gate.addresses.check(request.uri(), request.headers()));
@@ -254,7 +259,7 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, ne
         }
     };
     let headers = response.headers_mut();
-    if let Ok(id) = HeaderValue::from_str(&id) {
+    if let Ok(id) = shown {
         headers.insert(REQUEST_ID, id);
     }
     // What is answered is for who asked, now.

@@ -23,6 +23,9 @@ pub struct Health {
     pub checks: Vec<Check>,
     /// Where policies come from: `kubernetes`, `embedded`, or `manifests` for a directory that is applied.
     pub policy_source: String,
+    /// When what is known of policies was last brought up to date: all of them were listed, or one of them changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies_synced_at: Option<String>,
     /// When a run ended last, of any tenant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_run_at: Option<String>,

@@ -89,6 +89,7 @@ fn open(access: Access, limits: Limits) -> Open {
         version: "1".to_owned(),
         checks: Vec::new(),
         policy_source: "embedded".to_owned(),
+        policies_synced_at: None,
         last_run_at: None,
         next_run_at: None,
         checked_at: "now".to_owned(),

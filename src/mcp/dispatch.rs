@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tagwarden_app::ask::ports::{AuditRow, AuditRows};
-use tagwarden_app::ask::{Ask, AskError, Code, Principal, quoted};
-use tagwarden_app::keys::mentions_key;
+use tagwarden_app::ask::{Ask, AskError, Code, HIDDEN, Principal, conceal, is_secret_name, quoted};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::guard::{Guard, Kind, Limits};
 use crate::parts::clean;
 use crate::tool::{Call, Entry, Report, Toolset};
-use crate::{tools, validate};
+use crate::{page, tools, validate};
 
 /// Bytes of an answer: a little under 8000 tokens of JSON.
 const ANSWER_BYTES: usize = 24_000;
@@ -22,15 +23,17 @@ const ANSWER_BYTES: usize = 24_000;
 /// What an answer needs besides its list.
 const FRAME_BYTES: usize = 8_000;
 
-/// Nobody waits longer for a call.
-const WITHIN: Duration = Duration::from_secs(28);
+/// How long an answer waits until its row is written. A store that hangs must not hold up what needs no store.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Bytes of arguments that are kept in the record.
-const ARGUMENT_BYTES: usize = 2_000;
+/// How long the rows of calls under way are waited for at the end.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
-/// Parts of names whose values are not kept in the record.
-const SECRET: [&str; 7] =
-    ["secret", "token", "password", "credential", "external_id", "api_key", "authorization"];
+/// Characters of arguments that are kept in the record.
+const ARGUMENT_CHARS: usize = 2_000;
+
+/// Characters that are kept of what came of a call.
+const SUMMARY_CHARS: usize = 300;
 
 /// What a server offers.
 #[derive(Debug, Clone)]
@@ -66,6 +69,8 @@ pub struct Caller {
     pub who: Principal,
     /// How they came: `stdio` or `mcp`.
     pub channel: &'static str,
+    /// What ties the call to the log, where the way they came has a name for it.
+    pub(crate) id: Option<String>,
     /// Tells how far the call is.
     pub(crate) report: Report,
     /// Cancelled when they do not want it any more.
@@ -75,7 +80,7 @@ pub struct Caller {
 impl Caller {
     /// Somebody who is told nothing until the answer.
     pub fn quiet(who: Principal, channel: &'static str) -> Self {
-        Self { who, channel, report: Arc::new(|_, _, _| {}), cancel: CancellationToken::new() }
+        Self { who, channel, id: None, report: Arc::new(|_, _, _| {}), cancel: CancellationToken::new() }
     }
 }
 
@@ -89,6 +94,8 @@ struct Inner {
     settings: ServerSettings,
     tools: Vec<Entry>,
     guard: Guard,
+    /// The calls under way.
+    calls: TaskTracker,
 }
 
 impl std::fmt::Debug for Server {
@@ -101,7 +108,8 @@ impl Server {
     /// Offers what the settings say.
     pub fn new(ask: Ask, rows: Arc<dyn AuditRows>, settings: ServerSettings) -> Self {
         let guard = Guard::new(settings.limits);
-        Self(Arc::new(Inner { ask, rows, settings, tools: tools::all(), guard }))
+        let calls = TaskTracker::new();
+        Self(Arc::new(Inner { ask, rows, settings, tools: tools::all(), guard, calls }))
     }
 
     pub(crate) fn ask(&self) -> &Ask {
@@ -126,42 +134,73 @@ impl Server {
     }
 
     /// Calls a tool. The error is for the one who called, and goes into the answer.
+    ///
+    /// The call is a task of its own: when this future is dropped, or the caller cancels, it ends, and its row says so.
     pub async fn call(
         &self,
         caller: &Caller,
         name: &str,
         arguments: Map<String, Value>,
     ) -> Result<Value, AskError> {
+        let cancel = caller.cancel.child_token();
+        let caller = Caller { cancel: cancel.clone(), ..caller.clone() };
+        let wanted = cancel.drop_guard();
+        let work = self.clone().recorded(caller, name.to_owned(), arguments);
+        let result = self.0.calls.spawn(work).await;
+        drop(wanted);
+        result.unwrap_or_else(|error| Err(AskError::internal(&error)))
+    }
+
+    /// Waits until the calls under way are in the record, but not for ever.
+    pub(crate) async fn settled(&self) {
+        self.0.calls.close();
+        if timeout(SETTLE_WITHIN, self.0.calls.wait()).await.is_err() {
+            tracing::warn!("not every call came to an end in time");
+        }
+    }
+
+    async fn recorded(
+        self,
+        caller: Caller,
+        name: String,
+        arguments: Map<String, Value>,
+    ) -> Result<Value, AskError> {
         let (at, began) = (self.0.ask.now(), Instant::now());
-        let digest = digest(name, &arguments);
-        let kept = redacted(&arguments);
-        let result = self.guarded(caller, name, arguments, &digest).await;
-        let status = result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok");
+        let arguments_digest = digest(&name, &arguments);
+        let (kept, secrets) = redacted(&arguments);
+        let (server, whose, tool) = (self.clone(), caller.clone(), name.clone());
+        // One more task, so that a tool that breaks down takes nothing along but itself.
+        let work = tokio::spawn(async move { server.guarded(&whose, &tool, arguments).await });
+        let result = work.await.unwrap_or_else(|error| Err(AskError::internal(&error)));
+        let result = result.map_err(|error| AskError { message: told(&error.message, &secrets), ..error });
         let row = AuditRow {
             at,
-            correlation_id: uuid::Uuid::now_v7().to_string(),
+            correlation_id: caller.id.unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
             principal: caller.who.id.to_string(),
             tenant: caller.who.tenant.to_string(),
             channel: caller.channel,
-            operation: clean(name, 64),
-            arguments_digest: digest,
+            operation: clean(&conceal(&name), 64),
+            arguments_digest,
             arguments: kept,
-            status: status.to_owned(),
+            status: result.as_ref().map_or_else(|error| error.code.as_str(), |_| "ok").to_owned(),
             duration: began.elapsed(),
-            summary: result.as_ref().map_or_else(|error| clean(&error.message, 300), summary),
+            summary: result.as_ref().map_or_else(|error| clean(&error.message, SUMMARY_CHARS), summary),
         };
         tracing::info!(
             correlation_id = row.correlation_id,
             tool = row.operation,
-            status,
+            status = row.status,
             tenant = row.tenant,
             principal = row.principal,
             milliseconds = row.duration.as_millis(),
             "call"
         );
-        if let Err(error) = self.0.rows.append(&row).await {
-            tracing::error!(correlation_id = row.correlation_id, %error, "a call is not in the record");
-        }
+        let error = match timeout(WRITE_WITHIN, self.0.rows.append(&row)).await {
+            Ok(Ok(())) => return result,
+            Ok(Err(error)) => error.message,
+            Err(_) => "the store does not answer".to_owned(),
+        };
+        tracing::error!(correlation_id = row.correlation_id, error, "a call is not in the record");
         result
     }
 
@@ -170,39 +209,43 @@ impl Server {
         caller: &Caller,
         name: &str,
         arguments: Map<String, Value>,
-        digest: &str,
     ) -> Result<Value, AskError> {
+        let (guard, who) = (&self.0.guard, &caller.who);
+        // First of all: what is refused costs a row, too.
+        guard.pace(who, Instant::now())?;
         let known = self.0.tools.iter().find(|tool| tool.name == name && self.offers(tool));
         let Some(tool) = known else {
-            self.0.guard.admit(&caller.who, Kind::Unknown, digest, Instant::now())?;
-            return Err(self.unknown(name, &caller.who));
+            guard.admit(who, Kind::Unknown, name, Instant::now())?;
+            return Err(self.unknown(name, who));
         };
-        caller.who.must(tool.scope)?;
+        who.must(tool.scope)?;
         let mut arguments = validate::validated(arguments)?;
         let dry = match arguments.remove("dry_run") {
             None => false,
             Some(Value::Bool(dry)) => dry,
             Some(_) => return Err(AskError::invalid("dry_run is no boolean", "give true or false")),
         };
-        let kind = if dry || tool.free { Kind::Free } else { Kind::Counted };
-        self.0.guard.admit(&caller.who, kind, digest, Instant::now())?;
+        if !dry && !tool.free {
+            guard.admit(who, Kind::Counted, &digest(name, &arguments), Instant::now())?;
+        }
+        if let Some(Value::String(cursor)) = arguments.get_mut("cursor") {
+            *cursor = page::unsealed(&who.tenant, name, cursor)?.to_owned();
+        }
         let call = Call {
             ask: self.0.ask.clone(),
-            who: caller.who.clone(),
+            who: who.clone(),
             report: Arc::clone(&caller.report),
             room: ANSWER_BYTES - FRAME_BYTES,
         };
         let work = (tool.run)(&call, Value::Object(arguments), dry);
-        let answer = tokio::select! {
+        let mut answer = tokio::select! {
             biased;
-            () = caller.cancel.cancelled() => {
-                return Err(AskError::new(Code::Conflict, "the call was cancelled", "call again"));
-            }
-            answer = tokio::time::timeout(WITHIN, work) => answer.map_err(|_| {
-                AskError::new(Code::Timeout, "the call took too long", "ask for less, or call start_compliance_check and then get_run")
-                    .after(Duration::from_secs(5))
-            })??,
+            () = caller.cancel.cancelled() => return Err(cancelled()),
+            answer = timeout(self.0.settings.limits.call_time, work) => answer.map_err(|_| too_slow())??,
         };
+        if let Some(Value::String(cursor)) = answer.get_mut("next_cursor") {
+            *cursor = page::sealed(&who.tenant, name, cursor);
+        }
         fits(answer)
     }
 
@@ -214,6 +257,15 @@ impl Server {
             format!("use one of: {}", names.join(", ")),
         )
     }
+}
+
+fn cancelled() -> AskError {
+    AskError::new(Code::Cancelled, "the call was cancelled", "call again")
+}
+
+fn too_slow() -> AskError {
+    let fix = "ask for less, or call start_compliance_check and then get_run";
+    AskError::new(Code::Timeout, "the call took too long", fix).after(Duration::from_secs(5))
 }
 
 /// The answer, unless it is larger than clients take. Tools cut their lists themselves; this is the net below.
@@ -237,41 +289,43 @@ fn digest(name: &str, arguments: &Map<String, Value>) -> String {
     bytes.iter().fold("sha256:".to_owned(), |text, byte| format!("{text}{byte:02x}"))
 }
 
-/// The arguments for the record: bounded, and without what may be secret.
-fn redacted(arguments: &Map<String, Value>) -> String {
-    let mut arguments = Value::Object(arguments.clone());
-    redact(&mut arguments, 0);
-    clean(&arguments.to_string(), ARGUMENT_BYTES)
+/// The arguments for the record: bounded, and without what may be secret. And what that was, by its name alone.
+fn redacted(arguments: &Map<String, Value>) -> (String, Vec<String>) {
+    let (mut arguments, mut secrets) = (Value::Object(arguments.clone()), Vec::new());
+    redact(&mut arguments, 0, &mut secrets);
+    (clean(&arguments.to_string(), ARGUMENT_CHARS), secrets)
 }
 
-fn redact(value: &mut Value, depth: usize) {
+fn redact(value: &mut Value, depth: usize, secrets: &mut Vec<String>) {
     match value {
         _ if depth > 8 => *value = Value::Null,
         Value::Object(object) => {
-            for (key, value) in object {
-                let key = key.to_lowercase();
-                if SECRET.iter().any(|word| key.contains(word)) {
-                    *value = Value::from("…");
-                } else {
-                    redact(value, depth + 1);
-                }
-            }
+            let fields = std::mem::take(object).into_iter();
+            *object = fields
+                .map(|(key, mut value)| {
+                    if is_secret_name(&key) {
+                        secrets.extend(value.as_str().map(str::to_owned));
+                        value = HIDDEN.to_string().into();
+                    } else {
+                        redact(&mut value, depth + 1, secrets);
+                    }
+                    (conceal(&key), value)
+                })
+                .collect();
         }
-        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, depth + 1)),
-        Value::String(text) if looks_secret(text) => *value = Value::from("…"),
+        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, depth + 1, secrets)),
+        Value::String(text) => *text = conceal(text),
         _ => {}
     }
 }
 
-/// Keys of AWS and our own, wherever somebody pasted them.
-fn looks_secret(text: &str) -> bool {
-    let key = |prefix: &str| {
-        text.match_indices(prefix).any(|(at, _)| {
-            let rest = text[at + prefix.len()..].bytes();
-            rest.take_while(u8::is_ascii_alphanumeric).count() >= 16
-        })
+/// What an error says, which may quote what was asked: answers end in transcripts, and rows in the record.
+fn told(message: &str, secrets: &[String]) -> String {
+    let hide = |text: String, secret: &String| match secret.as_str() {
+        "" => text,
+        secret => text.replace(secret, &HIDDEN.to_string()),
     };
-    key("AKIA") || key("ASIA") || mentions_key(text) || text.to_lowercase().contains("bearer ")
+    conceal(&secrets.iter().fold(message.to_owned(), hide))
 }
 
 /// What came of a call, in a few words.
@@ -279,34 +333,9 @@ fn summary(answer: &Value) -> String {
     const TOLD: [&str; 7] =
         ["status", "run_id", "total", "total_violations", "compliance_score", "complete", "dry_run"];
     let told = TOLD.iter().filter_map(|key| Some(format!("{key}={}", answer.get(key)?)));
-    clean(&told.collect::<Vec<_>>().join(" "), 300)
+    clean(&told.collect::<Vec<_>>().join(" "), SUMMARY_CHARS)
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn secrets_are_not_kept() {
-        let Value::Object(arguments) = json!({
-            "api_key": "x1", "nested": [{"ExternalId": "x2", "external_id": "x3"}], "name": "AKIAIOSFODNN7EXAMPLE",
-            "header": "Bearer x4", "a_note": "plain", "long": "y".repeat(5000),
-        }) else {
-            panic!()
-        };
-        let kept = redacted(&arguments);
-        for secret in ["x1", "x3", "AKIA", "x4"] {
-            assert!(!kept.contains(secret), "{kept}");
-        }
-        assert!(kept.contains("plain") && kept.chars().count() <= ARGUMENT_BYTES + 1);
-    }
-
-    #[test]
-    fn a_digest_is_of_the_tool_and_its_arguments() {
-        let arguments = Map::new();
-        assert_ne!(digest("a", &arguments), digest("b", &arguments));
-        assert_eq!(digest("a", &arguments), digest("a", &arguments));
-    }
-}
+#[path = "dispatch_tests.rs"]
+mod tests;

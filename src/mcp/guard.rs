@@ -24,6 +24,8 @@ pub struct Limits {
     pub calls_per_second: f64,
     /// Calls of tools that do not exist in a minute.
     pub unknown_tools: usize,
+    /// How long a call may take.
+    pub call_time: Duration,
 }
 
 impl Default for Limits {
@@ -34,6 +36,7 @@ impl Default for Limits {
             loop_window: Duration::from_mins(5),
             calls_per_second: 5.0,
             unknown_tools: 10,
+            call_time: Duration::from_secs(28),
         }
     }
 }
@@ -59,8 +62,6 @@ struct Client {
 pub(crate) enum Kind {
     /// Counts.
     Counted,
-    /// Polls or rehearses: does not count, but must not come too fast.
-    Free,
     /// Of a tool that does not exist.
     Unknown,
 }
@@ -70,7 +71,22 @@ impl Guard {
         Self { limits, clients: Mutex::default() }
     }
 
-    /// Lets a call in, or says why not. `digest` stands for the call with all its arguments.
+    /// Lets a call in that does not come too fast, whatever it is and whatever becomes of it.
+    pub(crate) fn pace(&self, who: &Principal, now: Instant) -> Result<(), AskError> {
+        let per_second = self.limits.calls_per_second;
+        self.with(who, now, |client| {
+            if client.tokens >= 1.0 {
+                client.tokens -= 1.0;
+                return Ok(());
+            }
+            let wait = Duration::from_secs_f64((1.0 - client.tokens) / per_second.max(0.01));
+            let error =
+                AskError::new(Code::RateLimited, "calls come too fast", "wait, then go on more slowly");
+            Err(error.after(wait.max(Duration::from_secs(1))))
+        })
+    }
+
+    /// Lets a call in that is neither one too many nor a loop. `digest` stands for the call with all its arguments.
     pub(crate) fn admit(
         &self,
         who: &Principal,
@@ -78,6 +94,13 @@ impl Guard {
         digest: &str,
         now: Instant,
     ) -> Result<(), AskError> {
+        self.with(who, now, |client| match kind {
+            Kind::Unknown => client.unknown_tool(&self.limits, now),
+            Kind::Counted => client.counted(&self.limits, digest, now),
+        })
+    }
+
+    fn with<T>(&self, who: &Principal, now: Instant, work: impl FnOnce(&mut Client) -> T) -> T {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (who.tenant.to_string(), who.id.to_string());
         if clients.len() >= CLIENTS && !clients.contains_key(&key) {
@@ -93,22 +116,7 @@ impl Guard {
             refilled: now,
         });
         client.refill(self.limits.calls_per_second, burst, now);
-        if client.tokens < 1.0 {
-            let wait =
-                Duration::from_secs_f64((1.0 - client.tokens) / self.limits.calls_per_second.max(0.01));
-            return Err(AskError::new(
-                Code::RateLimited,
-                "calls come too fast",
-                "wait, then go on more slowly",
-            )
-            .after(wait.max(Duration::from_secs(1))));
-        }
-        client.tokens -= 1.0;
-        match kind {
-            Kind::Free => Ok(()),
-            Kind::Unknown => client.unknown_tool(&self.limits, now),
-            Kind::Counted => client.counted(&self.limits, digest, now),
-        }
+        work(client)
     }
 }
 
@@ -195,7 +203,7 @@ mod tests {
         let refused = call("a", 6, now).unwrap_err();
         assert_eq!(refused.code, Code::BudgetExhausted);
         assert_eq!(refused.retry_after, Some(HOUR));
-        guard.admit(&who("a"), Kind::Free, "", now).unwrap();
+        guard.pace(&who("a"), now).unwrap();
         call("b", 6, now).unwrap();
         call("a", 6, now + HOUR).unwrap();
     }
@@ -221,9 +229,11 @@ mod tests {
             guard.admit(&who("a"), Kind::Unknown, &n.to_string(), now).unwrap();
         }
         assert_eq!(guard.admit(&who("a"), Kind::Unknown, "", now).unwrap_err().code, Code::RateLimited);
-        let free = |at| guard.admit(&who("b"), Kind::Free, "", at);
-        assert!((0..100).any(|_| free(now).is_err()));
-        free(now + Duration::from_secs(1)).unwrap();
+        let call = |at| guard.pace(&who("b"), at);
+        assert!((0..100).any(|_| call(now).is_err()));
+        assert_eq!(call(now).unwrap_err().retry_after, Some(Duration::from_secs(1)));
+        call(now + Duration::from_secs(1)).unwrap();
+        guard.pace(&who("c"), now).unwrap();
     }
 
     #[test]

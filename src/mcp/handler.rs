@@ -56,14 +56,16 @@ impl Handler {
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+        let parts = context.extensions.get::<http::request::Parts>();
         let (who, channel) = if let Some(who) = &self.fixed {
             (Some(who.clone()), "stdio")
         } else {
-            let parts = context.extensions.get::<http::request::Parts>();
             (parts.and_then(|parts| parts.extensions.get::<Principal>()).cloned(), "mcp")
         };
+        // Whoever let the request in gave it an id of its own.
+        let id = parts.and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok()).map(str::to_owned);
         let who = who.ok_or_else(|| ErrorData::invalid_request("nobody was let in", None))?;
-        Ok(Caller { who, channel, report: report(context), cancel: context.ct.clone() })
+        Ok(Caller { who, channel, id, report: report(context), cancel: context.ct.clone() })
     }
 }
 

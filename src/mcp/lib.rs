@@ -27,7 +27,7 @@ mod validate;
 pub use bridge::{BridgeError, BridgeSettings, bridge};
 pub use dispatch::{Caller, Server, ServerSettings};
 pub use guard::Limits;
-pub use http::{HttpSettings, service};
+pub use http::{mounted, routes};
 pub use reference::page as reference_page;
 pub use tool::{Hints, Toolset};
 
@@ -43,7 +43,7 @@ pub fn tool_names() -> &'static [&'static str] {
 
 /// Serves one client over standard input and output until it goes, or until `stop`.
 pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> Result<(), StdioError> {
-    let handler = handler::Handler::fixed(server, who);
+    let handler = handler::Handler::fixed(server.clone(), who);
     let running = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         started = handler.serve(rmcp::transport::stdio()) => match started {
@@ -53,13 +53,16 @@ pub async fn stdio(server: Server, who: Principal, stop: CancellationToken) -> R
         },
     };
     let token = running.cancellation_token();
-    tokio::select! {
+    let ended = tokio::select! {
         () = stop.cancelled() => {
             token.cancel();
             Ok(())
         }
         ended = running.waiting() => ended.map(drop).map_err(|error| StdioError(error.to_string())),
-    }
+    };
+    // What is under way ends with its client, and is written down before the store is closed.
+    server.settled().await;
+    ended
 }
 
 /// The client spoke something else.

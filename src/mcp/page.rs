@@ -1,6 +1,11 @@
 //! Pages: as many items as fit, and where to go on.
+//!
+//! Tools make plain cursors. What leaves the server is [sealed]: good for one tenant and one tool. The seal is no secret,
+//! and keeps nobody from anything: whatever a cursor says is looked up among what belongs to whoever brings it. It tells a
+//! place in another list from a place in this one, which would otherwise be answered with the wrong page.
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use tagwarden_app::ask::{AskError, quoted};
 
 /// Items of a page where nobody says.
@@ -8,6 +13,36 @@ pub(crate) const LIMIT: u32 = 50;
 
 /// The most items of a page.
 pub(crate) const LIMIT_MAX: u32 = 500;
+
+/// Bytes of a seal.
+const SEAL: usize = 8;
+
+/// A cursor as it leaves the server.
+pub(crate) fn sealed(tenant: &str, tool: &str, cursor: &str) -> String {
+    format!("{cursor}~{}", seal(tenant, tool, cursor))
+}
+
+/// The cursor that this tenant got from this tool.
+pub(crate) fn unsealed<'a>(tenant: &str, tool: &str, text: &'a str) -> Result<&'a str, AskError> {
+    let cursor = text.rsplit_once('~').filter(|(cursor, shown)| *shown == seal(tenant, tool, cursor));
+    cursor.map(|(cursor, _)| cursor).ok_or_else(|| no_cursor(text))
+}
+
+fn seal(tenant: &str, tool: &str, cursor: &str) -> String {
+    let mut digest = Sha256::new();
+    for part in [tenant, tool, cursor] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize()[..SEAL].iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
+}
+
+fn no_cursor(text: &str) -> AskError {
+    AskError::invalid(
+        format!("{} is no cursor of this tool", quoted(text)),
+        "give next_cursor as this tool gave it, with the same arguments; or leave it out",
+    )
+}
 
 /// A place in the findings of a run. It names no tenant: the run is looked up among those of whoever brings it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,21 +66,14 @@ impl Cursor {
                 after: after.parse().ok().filter(|after| *after < 1 << 62)?,
             })
         });
-        known.ok_or_else(|| {
-            AskError::invalid(
-                format!("{} is no cursor", quoted(text)),
-                "give next_cursor as an answer gave it, with the same arguments; or leave it out",
-            )
-        })
+        known.ok_or_else(|| no_cursor(text))
     }
 }
 
 /// Where a plain list goes on.
 pub(crate) fn offset(cursor: Option<&str>) -> Result<usize, AskError> {
     let Some(text) = cursor else { return Ok(0) };
-    text.strip_prefix('+').and_then(|number| number.parse().ok()).ok_or_else(|| {
-        AskError::invalid(format!("{} is no cursor", quoted(text)), "give next_cursor as an answer gave it")
-    })
+    text.strip_prefix('+').and_then(|number| number.parse().ok()).ok_or_else(|| no_cursor(text))
 }
 
 /// How many items somebody wants.
@@ -108,6 +136,20 @@ mod tests {
         assert_eq!(Cursor::parse(&cursor.text()), Ok(cursor));
         for bad in ["", "~", "a~", "~1", "a~b", "a b~1", "../x~1", "a~18446744073709551615", "a~-1"] {
             assert!(Cursor::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_one_tenant_and_one_tool() {
+        let given = sealed("acme", "list_audits", "+50");
+        assert_eq!(unsealed("acme", "list_audits", &given), Ok("+50"));
+        for (tenant, tool) in [("rival", "list_audits"), ("acme", "list_accounts"), ("acmel", "ist_audits")] {
+            assert!(unsealed(tenant, tool, &given).is_err(), "{tenant} {tool}");
+        }
+        for wrong in
+            ["", "+50", "~", "+51~0000000000000000", &given.replace("50", "51"), &format!("{given}0")]
+        {
+            assert!(unsealed("acme", "list_audits", wrong).is_err(), "{wrong}");
         }
     }
 

@@ -12,6 +12,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::StreamExt;
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, error_boundary::InvalidObject};
 use kube::runtime::{WatchStreamExt, watcher};
@@ -37,6 +38,8 @@ struct Inner<K> {
     misread: Mutex<BTreeMap<Key, String>>,
     /// How many watches have not listed everything yet.
     behind: watch::Sender<usize>,
+    /// When a list was whole, or a watch told of a change, for the last time.
+    heard: Mutex<Option<Timestamp>>,
 }
 
 /// Where an object comes from.
@@ -103,6 +106,7 @@ impl<K> Cache<K> {
                 untold: Mutex::default(),
                 misread: Mutex::default(),
                 behind: watch::Sender::new(watches),
+                heard: Mutex::default(),
             }),
         }
     }
@@ -138,6 +142,16 @@ impl<K> Cache<K> {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// When the API server told of these objects last: that it listed all of them, or that one changed.
+    pub fn heard_at(&self) -> Option<Timestamp> {
+        *self.inner.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn heard(&self) {
+        let mut heard = self.inner.heard.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *heard = Some(Timestamp::now());
     }
 
     /// Whether everything was listed at least once.
@@ -279,6 +293,11 @@ pub async fn follow<K>(
     let mut listed = BTreeSet::new();
     let mut first = true;
     while let Some(event) = events.next().await {
+        let told =
+            |event: &watcher::Event<_>| !matches!(event, watcher::Event::Init | watcher::Event::InitApply(_));
+        if event.as_ref().is_ok_and(told) {
+            cache.heard();
+        }
         let change = match event {
             Ok(watcher::Event::Init) => {
                 listed.clear();

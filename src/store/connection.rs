@@ -120,7 +120,10 @@ fn pool(options: AnyConnectOptions, location: &Location) -> AnyPool {
     match location {
         Location::Postgres { .. } => pool.max_connections(8),
         Location::SqliteFile(_) => {
-            pool.max_connections(4).after_connect(|connection, _| Box::pin(pragmas(connection)))
+            // A file does not go away while it is open, so that there is no need to ask before every statement.
+            pool.max_connections(4)
+                .test_before_acquire(false)
+                .after_connect(|connection, _| Box::pin(pragmas(connection)))
         }
         // Every connection would be a database of its own, and the last one takes it along.
         Location::SqliteMemory => pool

@@ -28,6 +28,7 @@ mod kubectl;
 mod lease;
 mod manifests_dir;
 mod mcp;
+mod mcp_oracles;
 mod pace;
 mod packaging;
 mod paging;

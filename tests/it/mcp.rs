@@ -250,7 +250,7 @@ fn what_makes_no_sense_is_refused_in_band_and_every_call_is_in_the_record_once()
         (call("check_tag_compliance", json!({"regions": ["mars"]})), "invalid_input"),
         (call("check_tag_compliance", json!({"accounts": ["999999999999"]})), "not_found"),
         (call("check_tag_compliance", json!({"policy": "other"})), "not_found"),
-        (call("check_tag_compliance", json!({"cursor": "adhoc-none~1"})), "not_found"),
+        (call("check_tag_compliance", json!({"cursor": "adhoc-none~1"})), "invalid_input"),
         (call("validate_resource_tags", json!({"resource_arns": ["not-an-arn"]})), "invalid_input"),
         (call("validate_resource_tags", json!({"resource_arns": []})), "invalid_input"),
         (call("schedule_compliance_audit", json!({"cron": "0 3 31 2 *"})), "invalid_input"),

@@ -26,14 +26,17 @@ pub mod documents;
 pub mod estate;
 pub mod faults;
 mod go_tools;
+mod installed;
 pub mod kubernetes;
 mod kubernetes_audit;
 pub mod manifests;
 mod mcp_sdk;
 pub mod moto;
+pub mod node;
 mod packages;
 pub mod postgres;
 mod python;
+mod schemathesis;
 pub mod tools;
 
 use std::path::PathBuf;
@@ -49,6 +52,7 @@ pub use kubernetes_audit::{Asked, Requests};
 pub use mcp_sdk::{MODES as MCP_MODES, mcp_session};
 pub use moto::Moto;
 pub use postgres::Postgres;
+pub use schemathesis::schemathesis;
 
 /// The simulator that all tests of a process share. They keep apart by using accounts of their own.
 #[derive(Debug)]

@@ -26,6 +26,8 @@ pub enum Code {
     LoopDetected,
     /// It took too long.
     Timeout,
+    /// The asker does not want it any more, or may not have it any more.
+    Cancelled,
     /// Something that is needed does not work now.
     Unavailable,
     /// Our mistake.
@@ -34,7 +36,7 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidInput,
         Self::NotFound,
         Self::Forbidden,
@@ -44,6 +46,7 @@ impl Code {
         Self::BudgetExhausted,
         Self::LoopDetected,
         Self::Timeout,
+        Self::Cancelled,
         Self::Unavailable,
         Self::Internal,
     ];
@@ -60,6 +63,7 @@ impl Code {
             Self::BudgetExhausted => "budget_exhausted",
             Self::LoopDetected => "loop_detected",
             Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
         }

@@ -8,6 +8,8 @@
 mod answer;
 mod checks;
 mod choose;
+mod conceal;
+mod counted;
 mod error;
 mod history;
 mod look;
@@ -25,6 +27,7 @@ use tagwarden_core::registry::Registry;
 pub use answer::{Breakdown, Narrowing, RunAnswer, RunReading};
 pub use checks::{AdHoc, CheckBounds, DoorKeeper};
 pub use choose::{CheckRequest, Chosen, Cited, PolicyChoice};
+pub use conceal::{HIDDEN, conceal, is_secret_name};
 pub use error::{AskError, Code, quoted};
 pub use history::{GroupBy, History, Period, Trend};
 pub use order::{Cadence, ScheduleRequest, Scheduled};
@@ -75,6 +78,7 @@ pub struct Ask {
     registry: Arc<Registry>,
     settings: Arc<AskSettings>,
     waiting: Arc<wanted::Waiting>,
+    counted: Arc<counted::Counted>,
     clock: fn() -> Timestamp,
 }
 
@@ -101,6 +105,7 @@ impl Ask {
             registry,
             settings: Arc::new(settings),
             waiting: Arc::default(),
+            counted: Arc::default(),
             clock,
         }
     }
@@ -181,6 +186,11 @@ impl Ask {
         query: &FindingQuery,
     ) -> Result<FindingCount, AskError> {
         who.must(Scope::TagRead)?;
-        self.ledger.count(&who.tenant, run_id, query).await
+        if let Some(count) = self.counted.get(&who.tenant, run_id, query) {
+            return Ok(count);
+        }
+        let count = self.ledger.count(&who.tenant, run_id, query).await?;
+        self.counted.put(&who.tenant, run_id, query, count);
+        Ok(count)
     }
 }

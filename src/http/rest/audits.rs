@@ -8,7 +8,7 @@ use tagwarden_app::ask::{Cadence, ScheduleRequest, Scope};
 
 use super::Outcome;
 use super::answers::Condition;
-use super::operation::{Asked, Operation, Verb, answer, checked, several, with};
+use super::operation::{Asked, Operation, TEXT, Verb, answer, checked, several, with};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -108,14 +108,18 @@ struct PutQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct AuditOrder {
     /// Five fields of cron: `0 2 * * *` is every night at two.
+    #[schemars(regex(pattern = TEXT), length(min = 1, max = 1024))]
     schedule: String,
     /// The IANA name of the zone of the schedule.
     #[serde(default = "utc")]
+    #[schemars(regex(pattern = TEXT), length(min = 1, max = 1024))]
     time_zone: String,
     /// The name of the policy. It may be left out where there is only one.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     policy: Option<String>,
     /// Types like `ec2:instance`, or patterns like `rds:*`; empty: all.
     #[serde(default)]
+    #[schemars(length(max = 50), inner(regex(pattern = TEXT), length(max = 1024)))]
     resource_types: Vec<String>,
 }
 
@@ -159,6 +163,7 @@ async fn put(asked: Asked) -> Outcome {
     for (what, text) in [("schedule", &order.schedule), ("timeZone", &order.time_zone)] {
         checked(what, text)?;
     }
+    checked("policy", order.policy.as_deref().unwrap_or_default())?;
     let request = ScheduleRequest {
         name: Some(asked.parameter.clone()),
         cadence: Cadence::Cron(order.schedule),

@@ -4,7 +4,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::operation::Operation;
+use super::operation::{Operation, TEXT};
 use crate::fault::ErrorBody;
 use crate::health::Health;
 
@@ -154,7 +154,7 @@ fn in_path(path: &str) -> Vec<Value> {
         .map(|name| {
             json!({
                 "name": name, "in": "path", "required": true,
-                "schema": {"type": "string", "maxLength": 1024},
+                "schema": {"type": "string", "minLength": 1, "maxLength": 1024, "pattern": TEXT},
             })
         })
         .collect()

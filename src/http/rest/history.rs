@@ -6,7 +6,7 @@ use tagwarden_app::ask::GroupBy;
 
 use super::Outcome;
 use super::answers::ScopeAnswer;
-use super::operation::{Asked, Operation, Verb, answer, bad, checked};
+use super::operation::{Asked, Operation, TEXT, Verb, answer, bad, checked};
 
 /// Days looked back unless somebody says otherwise, and at most.
 const DAYS: u32 = 30;
@@ -36,6 +36,7 @@ struct HistoryQuery {
     #[serde(default)]
     group_by: GroupWord,
     /// Only of this audit; otherwise of the scope that has most runs.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     audit: Option<String>,
 }
 

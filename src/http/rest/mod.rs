@@ -14,21 +14,28 @@ mod record;
 mod runs;
 mod violations;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures_util::FutureExt as _;
 use http::header;
 use tagwarden_app::ask::ports::AuditRows;
-use tagwarden_app::ask::{Ask, Principal};
+use tagwarden_app::ask::{Ask, AskError, Principal, conceal};
+use tokio::time::timeout;
 
 use crate::fault::Fault;
 use crate::gate::RequestId;
 use operation::{Asked, Operation};
-use record::Record;
+use record::{Record, Words};
+
+/// How long a call may take until its answer begins: longer than any wait that one can ask for.
+const WITHIN: Duration = Duration::from_secs(40);
 
 /// Everything that REST stands on.
 #[derive(Clone)]
@@ -70,13 +77,31 @@ impl Rest {
             // The gate lets nobody in without saying who it is.
             return Fault::no_route().into_response();
         };
-        let record = Record::begin(self.ask.now(), &who, &id, operation, [&parameter, &query], &body);
+        let words = Words { id: &id, operation, parameter: &parameter, query: &query, body: &body };
+        let record = Record::begin(Arc::clone(&self.rows), self.ask.now(), &who, &words);
         let asked = Asked { ask: self.ask.clone(), who, parameter, query, body };
-        let outcome = work(asked).await;
-        record
-            .end(&self.rows, outcome.as_ref().map(Response::status).map_err(|fault| fault.body.code.as_str()))
-            .await;
-        outcome.unwrap_or_else(IntoResponse::into_response)
+        let work = AssertUnwindSafe(timeout(WITHIN, work(asked))).catch_unwind();
+        let outcome = match work.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(Fault::too_slow()),
+            Err(_) => Err(AskError::internal(&format_args!("{operation} broke down")).into()),
+        };
+        match outcome {
+            Ok(response) if response.body().size_hint().exact().is_none() => {
+                let status = response.status();
+                response.map(|body| record.follow(status, body))
+            }
+            Ok(response) => {
+                record.end(Ok(response.status())).await;
+                response
+            }
+            Err(mut fault) => {
+                record.end(Err(&fault.body.code)).await;
+                // It may quote what was asked.
+                fault.body.message = conceal(&fault.body.message);
+                fault.into_response()
+            }
+        }
     }
 }
 

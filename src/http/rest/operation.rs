@@ -153,10 +153,18 @@ pub(crate) struct Asked {
 /// The most characters of a text.
 const TEXT_MAX: usize = 1024;
 
+/// What texts look like that anything could be called: they have no control characters.
+pub(super) const TEXT: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+
+/// What cursors look like.
+pub(super) const CURSOR: &str = "^([0-9a-f]{2}){9,}$";
+
 impl Asked {
     /// The query, read.
     pub fn query<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        checked("the query", &percent_free(&self.query))?;
+        if percent_free(&self.query).chars().any(char::is_control) {
+            return Err(bad("the query has control characters in it"));
+        }
         let uri = Uri::builder().path_and_query(format!("/?{}", self.query)).build();
         let uri = uri.map_err(|_| bad("the query cannot be read"))?;
         axum::extract::Query::<T>::try_from_uri(&uri)
@@ -166,6 +174,10 @@ impl Asked {
 
     /// The body, read.
     pub fn body<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        // The parser would take the fields in a list, in their order.
+        if self.body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(bad("the body cannot be used: it is no JSON object"));
+        }
         serde_json::from_slice(&self.body).map_err(|error| bad(format!("the body cannot be used: {error}")))
     }
 }
@@ -184,11 +196,17 @@ fn cause(error: &dyn std::error::Error) -> String {
         .collect()
 }
 
-/// Control characters in a query are written with per cent signs.
+/// The query with its per cent signs resolved, as far as looking for control characters needs it.
 fn percent_free(query: &str) -> String {
-    ["%00", "%0a", "%0d", "%1b"].iter().fold(String::new(), |found, code| {
-        if query.to_ascii_lowercase().contains(code) { "\0".to_owned() } else { found }
-    })
+    let (mut bytes, mut rest) = (Vec::with_capacity(query.len()), query.as_bytes());
+    while let [first, after @ ..] = rest {
+        let pair =
+            after.first_chunk::<2>().filter(|pair| *first == b'%' && pair.iter().all(u8::is_ascii_hexdigit));
+        let byte = pair.and_then(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(*first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A text that somebody sent, if it is one that anything could be called.

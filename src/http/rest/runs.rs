@@ -12,7 +12,7 @@ use tagwarden_app::ask::ports::RunQuery;
 use super::Outcome;
 use super::answers::{Run, RunDetail};
 use super::cursor::List;
-use super::operation::{Asked, Operation, Verb, answer, bad, checked, several, with};
+use super::operation::{Asked, CURSOR, Operation, TEXT, Verb, answer, bad, checked, several, with};
 
 /// Runs of a page unless somebody says otherwise, and at most.
 const PAGE: u16 = 50;
@@ -62,8 +62,10 @@ struct ListQuery {
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u16>,
     /// Go on here: the `nextCursor` of the page before.
+    #[schemars(regex(pattern = CURSOR), length(max = 1024))]
     cursor: Option<String>,
     /// Only runs of this policy.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     policy: Option<String>,
 }
 
@@ -92,17 +94,22 @@ struct OneQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct RunOrder {
     /// The name of an audit, and nothing else.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     audit: Option<String>,
     /// The name of the policy. It may be left out where there is only one.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     policy: Option<String>,
     /// Types like `ec2:instance`, or patterns like `rds:*`.
     #[serde(default)]
+    #[schemars(length(max = 50), inner(regex(pattern = TEXT), length(max = 1024)))]
     resource_types: Vec<String>,
     /// Accounts, by name or by id.
     #[serde(default)]
+    #[schemars(length(max = 1000), inner(regex(pattern = TEXT), length(max = 1024)))]
     accounts: Vec<String>,
     /// Regions.
     #[serde(default)]
+    #[schemars(length(max = 40), inner(regex(pattern = TEXT), length(max = 1024)))]
     regions: Vec<String>,
 }
 

@@ -11,7 +11,7 @@ use super::Outcome;
 use super::answers::Violation;
 use super::cursor::List;
 use super::export::{self, Form};
-use super::operation::{Asked, Operation, Verb, answer, bad, listed};
+use super::operation::{Asked, CURSOR, Operation, TEXT, Verb, answer, bad, listed};
 use super::runs::limit;
 use crate::Fault;
 
@@ -43,20 +43,27 @@ struct ViolationsQuery {
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<u16>,
     /// Go on here: the `nextCursor` of the page before. With `json` only.
+    #[schemars(regex(pattern = CURSOR), length(max = 1024))]
     cursor: Option<String>,
-    /// Only findings that are at least this severe: `critical`, `high`, `medium`, `low` or `info`.
+    /// Only findings that are at least this severe.
+    #[schemars(extend("enum" = Severity::ALL.map(Severity::as_str)))]
     min_severity: Option<String>,
-    /// Only `violation` or only `advice`.
+    /// Only violations, or only advice.
+    #[schemars(extend("enum" = ["violation", "advice"]))]
     kind: Option<String>,
-    /// Only findings of this type, for example `missing_required_tag`.
+    /// Only findings of this type.
+    #[schemars(extend("enum" = ViolationType::ALL.map(ViolationType::as_str)))]
     violation_type: Option<String>,
     /// Also findings that an exemption covers.
     exempt: bool,
     /// Only on resources of these types, separated by commas.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     resource_types: Option<String>,
     /// Only of these account ids, separated by commas.
+    #[schemars(regex(pattern = r"^([0-9]{12}(,[0-9]{12})*)?$"))]
     accounts: Option<String>,
     /// Only of these regions, separated by commas.
+    #[schemars(regex(pattern = TEXT), length(max = 1024))]
     regions: Option<String>,
 }
 

@@ -150,7 +150,10 @@ impl Tool for GetViolationHistory {
         })
     }
 
-    async fn rehearse(_: &Call, input: &Input) -> Result<String, AskError> {
+    async fn rehearse(call: &Call, input: &Input) -> Result<String, AskError> {
+        if let Some(audit) = &input.audit {
+            call.ask.audit(&call.who, audit).await?;
+        }
         Ok(format!("would read the stored runs of the last {} days", input.days()?))
     }
 }

@@ -1,4 +1,5 @@
-//! `docs/conformance.md`: how near the embedded control plane is to a real API server.
+//! `docs/conformance.md`: how near the embedded control plane is to a real API server, and what the official suites say of
+//! the MCP server.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -7,11 +8,14 @@ use std::path::Path;
 use super::allowed::Allowed;
 use super::compare::Difference;
 use super::probe::Case;
+use crate::mcp_oracles::page as mcp;
 
 const INTRODUCTION: &str = "\
-# Conformance of the embedded control plane
+# Conformance
 
 This page is written by a test: `UPDATE_DOCS=1 cargo test --test it conformance::table::embedded`.
+
+## The embedded control plane
 
 Tagwarden runs against a Kubernetes API server, or against the control plane that it brings along. Both have to behave
 alike, so one suite runs against both:
@@ -47,7 +51,7 @@ pub fn render(cases: &[Case], differences: &[Difference], allowed: &[Allowed]) -
         page.push_str(&row(case.about.trim_end_matches('.'), probes(case), &format!("{}: ", case.name)));
     }
     page.push_str(&row("**All**", cases.iter().map(probes).sum(), ""));
-    page.push_str("\n## What is allowed to differ, and why\n\n");
+    page.push_str("\n### What is allowed to differ, and why\n\n");
     for entry in allowed {
         let _ = write!(page, "- {}", entry.reason.trim());
         if !entry.words {
@@ -57,6 +61,7 @@ pub fn render(cases: &[Case], differences: &[Difference], allowed: &[Allowed]) -
         }
         page.push('\n');
     }
+    page.push_str(&mcp::render());
     page
 }
 

@@ -58,6 +58,7 @@ fn health_answers_at_once_while_the_store_hangs() {
     let well = client.until("/health", |answer| answer.json()["status"] == "ok");
     assert_eq!(well.json()["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(well.json()["policySource"], "embedded");
+    client.until("/health", |answer| answer.json()["policiesSyncedAt"].is_string());
     let made = Program::alone().args(["keys", "create", "--store", url.as_str()]).run().stdout;
     let holder = client.with(made.trim());
     assert_eq!(holder.get("/v1/policies").status, 200);
@@ -88,5 +89,22 @@ fn health_answers_at_once_while_the_store_hangs() {
 
     wire.still.store(false, Ordering::SeqCst);
     client.until("/health", |answer| answer.json()["status"] == "ok");
+    controller.stop();
+}
+
+#[test]
+fn health_tells_when_policies_were_last_heard_of() {
+    let setup = Setup::new().file("manifests/owner.yaml", crate::program::OWNER_REQUIRED);
+    let controller = setup.with_manifests();
+    let client = Client::new(&controller, "");
+    let synced = |answer: &Answer| {
+        let at = answer.json()["policiesSyncedAt"].as_str()?.parse::<jiff::Timestamp>().ok()?;
+        (answer.json()["policySource"] == "manifests").then_some(at)
+    };
+    client
+        .until("/v1/policies", |answer| answer.json()["items"].as_array().is_some_and(|all| all.len() == 1));
+    let first = synced(&client.until("/health", |answer| synced(answer).is_some())).unwrap();
+    controller.write("owner.yaml", &crate::program::OWNER_REQUIRED.replace("Owner", "Team"));
+    client.until("/health", |answer| synced(answer).is_some_and(|at| at > first));
     controller.stop();
 }

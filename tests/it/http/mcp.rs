@@ -13,9 +13,43 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 /// One request of the protocol, by a client that keeps no session.
-fn ask(client: &Client, headers: &[(&str, &str)], method: &str, params: &Value) -> Answer {
+pub(super) fn ask(client: &Client, headers: &[(&str, &str)], method: &str, params: &Value) -> Answer {
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
     client.send("POST /mcp", &[HEADERS, headers].concat(), &body)
+}
+
+/// A call of a tool.
+pub(super) fn call(client: &Client, tool: &str, arguments: &Value) -> Answer {
+    ask(client, &[], "tools/call", &json!({"name": tool, "arguments": arguments}))
+}
+
+impl Answer {
+    /// What a tool answered.
+    #[track_caller]
+    pub(super) fn content(&self) -> Value {
+        let result = &self.json()["result"];
+        assert!(self.status == 200 && result["isError"] != true, "{self:?}");
+        result["structuredContent"].clone()
+    }
+
+    /// The error that a tool answered with; nothing where it answered.
+    #[track_caller]
+    pub(super) fn error(&self) -> Option<Value> {
+        assert_eq!(self.status, 200, "{self:?}");
+        let result = &self.json()["result"];
+        let text = result["content"][0]["text"].as_str().filter(|_| result["isError"] == true)?;
+        let error: Value = serde_json::from_str(text).unwrap();
+        for field in ["code", "message", "fix"] {
+            assert!(error[field].as_str().is_some_and(|text| !text.is_empty()), "{error}");
+        }
+        Some(error)
+    }
+
+    /// `ok`, or the code of the error that a tool answered with.
+    #[track_caller]
+    pub(super) fn code(&self) -> String {
+        self.error().map_or_else(|| "ok".to_owned(), |error| error["code"].as_str().unwrap().to_owned())
+    }
 }
 
 #[test]
@@ -29,7 +63,7 @@ fn agents_come_in_by_the_same_door() {
     assert!(list.text.contains("list_audits"), "{list:?}");
 
     let call = json!({"name": "list_audits", "arguments": {}});
-    let answer = ask(&client, &[], "tools/call", &call);
+    let answer = ask(&client, &[("x-request-id", "from-me")], "tools/call", &call);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert_ne!(answer.json()["result"]["isError"], true, "{answer:?}");
     let page = ask(&client, &[("origin", "http://localhost:6274")], "tools/call", &call);
@@ -42,6 +76,11 @@ fn agents_come_in_by_the_same_door() {
     let rows = tokio::runtime::Runtime::new()
         .unwrap()
         .block_on(async { Store::open(&url).await.unwrap().newest("acme", 10).await.unwrap() });
+    let told = answer.head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+    assert!(
+        told.starts_with("from-me.") && rows.iter().any(|row| row.correlation_id == told),
+        "{told}: {rows:?}"
+    );
     let rows: Vec<_> = rows.iter().map(|row| (row.channel, row.operation.as_str())).collect();
     assert_eq!(
         rows,

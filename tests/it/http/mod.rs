@@ -1,11 +1,15 @@
 //! `tagwarden run --listen`: who comes in, what they see, and what a client can do to it.
 
+mod agents;
 mod bridge;
 mod document;
 mod door;
+mod fuzz;
+mod guardrails;
 mod health;
 mod keys;
 mod mcp;
+mod record;
 mod tenants;
 mod tls;
 

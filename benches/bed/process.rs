@@ -23,6 +23,8 @@ pub struct Usage {
     /// User and system, all threads; to a hundredth of a second.
     pub cpu_seconds: f64,
     pub peak_megabytes: f64,
+    /// The most that it had of its own, without the pages of its program.
+    pub own_megabytes: f64,
     /// Cores that this process, which is the stub's, kept busy meanwhile.
     pub stub_cores: f64,
 }
@@ -39,7 +41,10 @@ pub fn run(command: &mut Command, log: &Path) -> io::Result<Usage> {
         if state == 'Z' {
             break;
         }
-        usage.peak_megabytes = peak_megabytes(&id).unwrap_or(usage.peak_megabytes);
+        if let Some(memory) = Memory::of(&id) {
+            usage.peak_megabytes = memory.peak;
+            usage.own_megabytes = usage.own_megabytes.max(memory.own);
+        }
         std::thread::sleep(GLANCE);
     }
     let status = child.wait()?;
@@ -64,9 +69,27 @@ pub fn cpu_seconds(process: &str) -> Option<(char, f64)> {
     Some((state, ticks / TICKS_PER_SECOND))
 }
 
-pub fn peak_megabytes(process: &str) -> Option<f64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: f64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kibibytes * 1024.0 / BYTES_PER_MEGABYTE)
+/// The memory of a process, in megabytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Memory {
+    /// The most that was resident at once.
+    pub peak: f64,
+    /// Resident now.
+    pub resident: f64,
+    /// Of that, what belongs to the process alone and can only go to swap. The rest are pages of files, mostly of the
+    /// program: all processes share them, and the kernel takes them back when it needs them.
+    pub own: f64,
+}
+
+impl Memory {
+    /// `None` once the process has ended, or where there is no `/proc`.
+    pub fn of(process: &str) -> Option<Self> {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+        let megabytes = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+            let kibibytes: f64 = line.trim_start_matches(':').trim().strip_suffix(" kB")?.parse().ok()?;
+            Some(kibibytes * 1024.0 / BYTES_PER_MEGABYTE)
+        };
+        Some(Self { peak: megabytes("VmHWM")?, resident: megabytes("VmRSS")?, own: megabytes("RssAnon")? })
+    }
 }
