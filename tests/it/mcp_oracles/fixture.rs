@@ -97,6 +97,7 @@ pub async fn serve() -> Served {
         version: String::new(),
         checks: Vec::new(),
         policy_source: String::new(),
+        policies_synced_at: None,
         last_run_at: None,
         next_run_at: None,
         checked_at: String::new(),
