@@ -30,7 +30,7 @@ pub enum PlaneError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Another process works with the file.
-    #[error("the store is in use: another `tagwarden run` or `tagwarden mcp` holds `{}`: ask that one over HTTP, stop it, or use PostgreSQL, which several can share", .0.display())]
+    #[error("the store is in use: another `tagwarden run` or `tagwarden mcp` holds `{}`: ask that one over HTTP, or stop it; several replicas need PostgreSQL", .0.display())]
     InUse(PathBuf),
     /// The file that says so cannot be made.
     #[error("`{}` cannot be written", path.display())]

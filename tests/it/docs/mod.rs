@@ -3,6 +3,7 @@
 
 mod commands;
 mod symptoms;
+mod typed;
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
