@@ -59,23 +59,16 @@ pub(super) fn run(flags: Mcp) -> Result<u8, Failure> {
     let Mcp { settings, remote } = flags;
     let runtime = super::runtime()?;
     // An empty variable is how a shell says that there is none.
-    let result = match remote.url.filter(|url| !url.is_empty()) {
-        Some(url) => {
-            let bridge = BridgeSettings {
-                url,
-                key_file: remote.api_key_file,
-                ca_file: remote.ca_file,
-                version: VERSION,
-            };
-            telemetry::of_controller(&of_bridge(settings)?);
-            runtime.block_on(across(bridge))
-        }
-        None => {
-            let settings = of_controller(settings)?;
-            telemetry::of_controller(&settings);
-            let registry = input::registry(settings.resource_types.as_deref())?;
-            runtime.block_on(serve(&settings, registry))
-        }
+    let result = if let Some(url) = remote.url.filter(|url| !url.is_empty()) {
+        let bridge =
+            BridgeSettings { url, key_file: remote.api_key_file, ca_file: remote.ca_file, version: VERSION };
+        telemetry::of_controller(&of_bridge(settings)?);
+        runtime.block_on(across(bridge))
+    } else {
+        let settings = of_controller(settings)?;
+        telemetry::of_controller(&settings);
+        let registry = input::registry(settings.resource_types.as_deref())?;
+        runtime.block_on(serve(&settings, registry))
     };
     // Standard input is read by a thread that nothing can interrupt.
     runtime.shutdown_timeout(Duration::from_millis(200));

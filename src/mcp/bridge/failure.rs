@@ -150,7 +150,7 @@ impl Failure {
             Self::new("unavailable", what, "ask again; if it stays so, check --url, and that the server runs")
                 .after(5)
         };
-        let mut last = None;
+        let mut deepest = None;
         let mut next = Some(error);
         while let Some(cause) = next {
             if let Some(error) = cause.downcast_ref::<rustls::Error>() {
@@ -166,7 +166,7 @@ impl Failure {
                 Some(error) if error.is_incomplete_message() => return Self::cut_off(server),
                 _ => {}
             }
-            last = Some(cause);
+            deepest = Some(cause);
             next = match cause.downcast_ref::<io::Error>() {
                 // `source` of such an error passes over the one inside.
                 Some(error) => error.get_ref().map(|inner| inner as &(dyn Error + 'static)),
@@ -182,7 +182,7 @@ impl Failure {
                 }
             }
         }
-        let cause = last.map(ToString::to_string).unwrap_or_default();
+        let cause = deepest.map(ToString::to_string).unwrap_or_default();
         lost(format!("{server} cannot be reached: {}", clean(&cause, TOLD_CHARS)))
     }
 

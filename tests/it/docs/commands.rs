@@ -1,6 +1,7 @@
 //! The programs that documents tell people to run: their flags are known to the pinned versions, their files are there or
 //! were made on the page, charts render with the values that are given, and addresses lead to something that is served.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
@@ -186,13 +187,12 @@ fn check_helm(flags: &mut Flags, typed: &Typed, made: &BTreeSet<String>) -> Resu
         rendered.arg("--values").arg(root().join(file));
     }
     // Once for each set of values.
-    let key = format!("{rendered:?}");
-    if !flags.0.contains_key(&key) {
+    if let Entry::Vacant(first) = flags.0.entry(format!("{rendered:?}")) {
         let output = rendered.output().unwrap();
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
         }
-        flags.0.insert(key, String::new());
+        first.insert(String::new());
     }
     Ok(())
 }
@@ -260,7 +260,7 @@ fn makes(typed: &Typed) -> Vec<String> {
 fn shown(document: &Document) -> BTreeSet<String> {
     let blocks = document.blocks().into_iter().filter(|block| block.language == "yaml");
     let names = blocks.filter_map(|block| block.text.lines().next()?.strip_prefix("# ").map(str::to_owned));
-    names.filter(|name| name.ends_with(".yaml") && !name.contains(' ')).collect()
+    names.filter(|name| name.strip_suffix(".yaml").is_some_and(|stem| !stem.contains(' '))).collect()
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn what_is_told_to_be_typed_can_be_typed() {
             made.extend(makes(&typed));
         }
     }
-    wrong.is_nothing();
+    wrong.must_be_nothing();
     for (program, least) in [("kubectl", 15), ("helm", 5), ("curl", 5), ("make", 2), ("tagwarden", 20)] {
         assert!(seen.get(program).is_some_and(|seen| *seen >= least), "{program}: {seen:?}");
     }

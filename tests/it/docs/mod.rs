@@ -28,7 +28,7 @@ impl Wrong {
     }
 
     #[track_caller]
-    fn is_nothing(self) {
+    fn must_be_nothing(self) {
         assert!(self.0.is_empty(), "\n{}", self.0.join("\n"));
     }
 }
@@ -73,7 +73,7 @@ fn links_lead_to_headings_that_exist() {
             }
         }
     }
-    wrong.is_nothing();
+    wrong.must_be_nothing();
     assert!(seen > 10, "only {seen} links with headings were found");
 }
 
@@ -110,7 +110,7 @@ fn every_block_says_its_language() {
             }
         }
     }
-    wrong.is_nothing();
+    wrong.must_be_nothing();
 }
 
 /// The variables of manifests as a shell would fill them in.
@@ -162,6 +162,6 @@ fn manifests_in_documents_are_accepted() {
             }
         }
     }
-    wrong.is_nothing();
+    wrong.must_be_nothing();
     assert!(seen > 8, "only {seen} manifests were found");
 }

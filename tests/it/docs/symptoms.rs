@@ -111,7 +111,7 @@ fn every_symptom_is_one_that_is_shown() {
             }
         }
     }
-    wrong.is_nothing();
+    wrong.must_be_nothing();
     assert!(seen > 80, "only {seen} symptoms were found");
 }
 
