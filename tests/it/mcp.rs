@@ -422,7 +422,7 @@ fn a_client_that_wants_no_answer_any_more_ends_the_work() {
             });
             wire.cancel(call);
             let row = until("the call ends", || desk.record().into_iter().nth(rows));
-            assert_eq!((row.operation.as_str(), row.status.as_str()), (*tool, "conflict"), "{era:?}");
+            assert_eq!((row.operation.as_str(), row.status.as_str()), (*tool, "cancelled"), "{era:?}");
         }
         // Nobody else had asked for the check, so that it ended with the call.
         until("the run ends", || {

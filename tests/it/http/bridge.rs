@@ -367,8 +367,9 @@ fn requests_go_side_by_side_and_a_cancelled_one_ends_at_the_server() {
         wire.cancel(check);
         until("the server knows that nobody waits", || {
             let rows = record(&store, "default");
-            let ended =
-                rows.iter().filter(|row| row.operation == "check_tag_compliance" && row.status == "conflict");
+            let ended = rows
+                .iter()
+                .filter(|row| row.operation == "check_tag_compliance" && row.status == "cancelled");
             (ended.count() == index + 1).then_some(())
         });
         client.until("/v1/runs?limit=1", |answer| answer.json()["items"][0]["state"] == "cancelled");
