@@ -19,7 +19,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::inventory::AwsError;
-use crate::lean::{Turns, lean};
+use crate::lean::lean;
 use crate::whole::{Document, whole_or_error};
 
 /// More certificates than any real bundle has (public ones hold about 150), in bytes.
@@ -42,7 +42,7 @@ pub(crate) fn shared_client(ca_bundle: Option<&Path>) -> Result<SharedHttpClient
         connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         connector.build()
     });
-    Ok(SharedHttpClient::new(WholeAnswers { inner, turns: Turns::new() }))
+    Ok(SharedHttpClient::new(WholeAnswers { inner }))
 }
 
 fn trust_store(ca_bundle: Option<&Path>) -> Result<TrustStore, AwsError> {
@@ -81,7 +81,6 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, AwsError> {
 #[derive(Debug)]
 struct WholeAnswers {
     inner: SharedHttpClient,
-    turns: Turns,
 }
 
 // `validate_base_client_config` is not passed on: it would build and drop a connector, with all certificates, for
@@ -94,7 +93,6 @@ impl HttpClient for WholeAnswers {
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(WholeAnswersConnector {
             inner: self.inner.http_connector(settings, components),
-            turns: self.turns.clone(),
         })
     }
 }
@@ -102,29 +100,27 @@ impl HttpClient for WholeAnswers {
 #[derive(Debug)]
 struct WholeAnswersConnector {
     inner: SharedHttpConnector,
-    turns: Turns,
 }
 
 impl HttpConnector for WholeAnswersConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let bodiless = request.method() == "HEAD";
         let answer = self.inner.call(request);
-        let turns = self.turns.clone();
         HttpConnectorFuture::new(async move {
             let response = answer.await?;
-            Ok(if bodiless { response } else { guarded(response, &turns) })
+            Ok(if bodiless { response } else { guarded(response) })
         })
     }
 }
 
-fn guarded(response: HttpResponse, turns: &Turns) -> HttpResponse {
+fn guarded(response: HttpResponse) -> HttpResponse {
     let no_content = matches!(response.status().as_u16(), 204 | 304);
     let refusal = !response.status().is_success();
     let document = response.headers().get("content-type").and_then(Document::of);
     match document {
         Some(document) if !no_content => response.map(|body: SdkBody| {
             let whole = whole_or_error(body, document, refusal);
-            if document == Document::Xml { lean(whole, turns) } else { whole }
+            if document == Document::Xml { lean(whole) } else { whole }
         }),
         _ => response,
     }

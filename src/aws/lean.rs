@@ -7,22 +7,14 @@
 //!
 //! What a lister reads and what is kept here belong together. Only elements at one depth are chosen; what is kept is
 //! kept whole, and whatever this pass does not know goes through unchanged.
-//!
-//! Answers of seventeen regions arrive at the same time, and none of them is of use before it is whole. So long ones
-//! are read a few at a time: the others wait in the network, where they take no memory of ours.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use http_body::{Body, Frame};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 
 /// What to keep of a listing.
 #[derive(Debug)]
@@ -52,14 +44,6 @@ const LISTINGS: [Listing; 3] = [
 
 /// Far more than any tag with its attributes, in bytes.
 const TAG_BYTES_MAX: usize = 4096;
-
-/// Long answers that are read at the same time, over all accounts and regions. Taking them apart is a matter of CPU, so
-/// that more of them would be no faster.
-const READ_AT_ONCE: usize = 4;
-
-/// How long one of them waits for its turn. Then it is read all the same: an endpoint that falls silent in the middle
-/// of an answer must not hold up the others.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// A document from which nothing can be left out safely.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -202,63 +186,15 @@ fn name(inside: &[u8]) -> &[u8] {
     &inside[..end.unwrap_or(inside.len())]
 }
 
-/// Whose turn it is to be read. Shared by all answers of a client.
-#[derive(Debug, Clone)]
-pub(crate) struct Turns {
-    permits: Arc<Semaphore>,
-    patience: Duration,
-}
-
-impl Turns {
-    pub(crate) fn new() -> Self {
-        Self::of(READ_AT_ONCE, PATIENCE)
-    }
-
-    fn of(at_once: usize, patience: Duration) -> Self {
-        Self { permits: Arc::new(Semaphore::new(at_once)), patience }
-    }
-
-    /// A turn, or nothing after some patience.
-    async fn take(self) -> Option<OwnedSemaphorePermit> {
-        timeout(self.patience, self.permits.acquire_owned()).await.ok()?.ok()
-    }
-}
-
-/// Leaves out of an XML body what nobody reads, and lets the long ones wait for their turn.
-pub(crate) fn lean(body: SdkBody, turns: &Turns) -> SdkBody {
-    let turn = Turn::NotYet(turns.clone());
-    SdkBody::from_body_1_x(LeanBody { inner: body, document: Lean::new(), turn, ended: false })
+/// Leaves out of an XML body what nobody reads.
+pub(crate) fn lean(body: SdkBody) -> SdkBody {
+    SdkBody::from_body_1_x(LeanBody { inner: body, document: Lean::new(), ended: false })
 }
 
 struct LeanBody {
     inner: SdkBody,
     document: Lean,
-    turn: Turn,
     ended: bool,
-}
-
-/// How far a body is in the line.
-enum Turn {
-    /// Not known yet to be a long one.
-    NotYet(Turns),
-    /// Nobody else looks into the lock; a body has to have it.
-    Waits(Mutex<BoxFuture<'static, Option<OwnedSemaphorePermit>>>),
-    /// It is read, and then gives its turn to the next.
-    Comes { _permit: Option<OwnedSemaphorePermit> },
-}
-
-impl Turn {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Self::NotYet(turns) = self {
-            *self = Self::Waits(Mutex::new(Box::pin(turns.clone().take())));
-        }
-        if let Self::Waits(waiting) = self {
-            let waiting = waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
-            let permit = ready!(waiting.as_mut().poll(context));
-            *self = Self::Comes { _permit: permit };
-        }
-        Poll::Ready(())
-    }
 }
 
 impl Body for LeanBody {
@@ -272,9 +208,6 @@ impl Body for LeanBody {
         let this = self.get_mut();
         if this.ended {
             return Poll::Ready(None);
-        }
-        if matches!(this.document.kind, Kind::Long(_)) {
-            ready!(this.turn.poll(context));
         }
         match ready!(Pin::new(&mut this.inner).poll_frame(context)) {
             Some(Ok(frame)) => Poll::Ready(Some(match frame.into_data() {
@@ -296,11 +229,6 @@ impl Body for LeanBody {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::poll;
-    use futures_util::stream::poll_fn;
-    use http_body_util::{BodyExt as _, StreamBody};
-    use tokio::sync::oneshot;
-
     use super::*;
 
     fn lean_in_parts(text: &str, length: usize) -> Result<String, Malformed> {
@@ -361,58 +289,5 @@ mod tests {
         for text in ["</a>", "<DescribeVolumesResponse></DescribeVolumesResponse></a>", &endless] {
             assert_eq!(lean_in_parts(text, 64), Err(Malformed), "{text:.60}");
         }
-    }
-
-    /// A body of which the beginning is there, and the rest when told.
-    fn answer(text: &'static str) -> (oneshot::Sender<()>, SdkBody) {
-        let (tell, told) = oneshot::channel();
-        let (begin, rest) = text.split_at(text.len() / 2);
-        let (mut begin, mut told) = (Some(begin), Some(told));
-        let frames = poll_fn(move |context| {
-            if let Some(begin) = begin.take() {
-                return Poll::Ready(Some(Ok::<_, BoxError>(Frame::data(Bytes::from(begin)))));
-            }
-            let Some(waiting) = told.as_mut() else { return Poll::Ready(None) };
-            let _ = ready!(Pin::new(waiting).poll(context));
-            told = None;
-            Poll::Ready(Some(Ok(Frame::data(Bytes::from(rest)))))
-        });
-        (tell, SdkBody::from_body_1_x(StreamBody::new(frames)))
-    }
-
-    /// A long one that has its turn, and waits for its endpoint.
-    async fn silent(turns: &Turns) -> (oneshot::Sender<()>, SdkBody) {
-        let (tell, body) = answer(INSTANCES);
-        let mut body = lean(body, turns);
-        body.frame().await.unwrap().unwrap();
-        assert!(poll!(body.frame()).is_pending());
-        (tell, body)
-    }
-
-    #[tokio::test]
-    async fn long_answers_are_read_in_turn() {
-        let turns = Turns::of(1, Duration::from_hours(1));
-        let (tell_first, first) = silent(&turns).await;
-        let (tell_second, second) = answer(INSTANCES);
-        tell_second.send(()).unwrap();
-        let mut second = Box::pin(lean(second, &turns).collect());
-        assert!(poll!(&mut second).is_pending(), "it is the turn of the first");
-
-        let (tell_short, short) = answer("<ListUsersResponse><a/><b/></ListUsersResponse>");
-        tell_short.send(()).unwrap();
-        lean(short, &turns).collect().await.unwrap();
-
-        tell_first.send(()).unwrap();
-        first.collect().await.unwrap();
-        assert_eq!(second.await.unwrap().to_bytes(), LEAN);
-    }
-
-    #[tokio::test]
-    async fn one_that_falls_silent_holds_up_nobody_for_long() {
-        let turns = Turns::of(1, Duration::from_millis(1));
-        let _silent = silent(&turns).await;
-        let (tell, other) = answer(INSTANCES);
-        tell.send(()).unwrap();
-        assert_eq!(lean(other, &turns).collect().await.unwrap().to_bytes(), LEAN);
     }
 }

@@ -275,7 +275,7 @@ impl RunOut {
             // Of a failed run the score would be 1: nothing was seen that breaks the policy.
             compliance_score: tally
                 .filter(|tally| tally.resources() > 0 || answer.reading.as_ref().is_some_and(|r| r.complete))
-                .map(|tally| rounded(tally.score())),
+                .map(|tally| cut(tally.score())),
             total_resources: tally.map(|tally| tally.resources()),
             compliant_resources: tally.map(|tally| tally.compliant),
             non_compliant_resources: tally.map(|tally| tally.violating),
@@ -306,6 +306,17 @@ impl RunOut {
         };
         Self::of(answer, status, ask.now())
     }
+}
+
+/// A score with four decimals, cut: it is 1 only if nothing breaks the policy.
+pub(crate) fn cut(score: f64) -> f64 {
+    // What binary fractions lack of 0.29 is no violation.
+    (score * 10_000.0 + 1e-6).floor() / 10_000.0
+}
+
+/// A score in percent, cut likewise.
+pub(crate) fn percent(score: f64) -> String {
+    format!("{:.1}%", (score * 1000.0 + 1e-6).floor() / 10.0)
 }
 
 /// Four decimals.
@@ -365,6 +376,22 @@ pub(crate) fn csv_cell(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_score_is_one_only_if_nothing_is_wrong() {
+        for (score, told) in
+            [(1.0, 1.0), (0.999_96, 0.9999), (0.29, 0.29), (2.0 / 3.0, 0.6666), (0.0, 0.0), (0.000_01, 0.0)]
+        {
+            assert!((cut(score) - told).abs() < 1e-12, "{score}");
+        }
+        for (score, told) in [(1.0, "100.0%"), (0.9999, "99.9%"), (0.29, "29.0%"), (0.0, "0.0%")] {
+            assert_eq!(percent(score), told);
+        }
+        for hundredth in 0..=10_000_u32 {
+            let score = f64::from(hundredth) / 10_000.0;
+            assert!((cut(score) - score).abs() < 1e-12, "{score}");
+        }
+    }
 
     #[test]
     fn texts_of_a_cloud_are_data() {

@@ -7,7 +7,7 @@ use tagwarden_core::tally::Tally;
 
 use super::{listed, waiting};
 use crate::page::{self, Cursor};
-use crate::parts::{Filters, RunOut, Severities, Violation, request, rounded};
+use crate::parts::{Filters, RunOut, Severities, Violation, cut, request};
 use crate::tool::{Call, Hints, Tool, Toolset};
 
 pub(super) struct CheckTagCompliance;
@@ -97,7 +97,7 @@ const LINES: usize = 30;
 fn region((region, tally): (String, Tally)) -> Region {
     Region {
         region,
-        compliance_score: rounded(tally.score()),
+        compliance_score: cut(tally.score()),
         total_resources: tally.resources(),
         compliant_resources: tally.compliant,
         violation_count: tally.violations(),
@@ -141,7 +141,7 @@ impl Tool for CheckTagCompliance {
                 .map(|(account, id, failure, tally)| Account {
                     account,
                     account_id: id.map(|id| id.to_string()),
-                    compliance_score: rounded(tally.score()),
+                    compliance_score: cut(tally.score()),
                     total_resources: tally.resources(),
                     compliant_resources: tally.compliant,
                     violation_count: tally.violations(),

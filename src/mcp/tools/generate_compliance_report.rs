@@ -9,7 +9,7 @@ use tagwarden_app::ask::{AskError, CheckRequest, RunAnswer, RunReading};
 use tagwarden_core::finding::FindingKind;
 
 use super::waiting;
-use crate::parts::{RunOut, clean, csv_cell, request, rounded};
+use crate::parts::{RunOut, clean, csv_cell, cut, percent, request};
 use crate::tool::{Call, Hints, Tool, Toolset};
 
 pub(super) struct GenerateComplianceReport;
@@ -214,7 +214,7 @@ fn recommendations(reading: &RunReading, tags: &[TopTag]) -> Vec<Recommendation>
 
 fn part(tally: &tagwarden_core::tally::Tally) -> Part {
     Part {
-        compliance_score: rounded(tally.score()),
+        compliance_score: cut(tally.score()),
         total_resources: tally.resources(),
         violation_count: tally.violations(),
     }
@@ -276,7 +276,7 @@ fn markdown(report: &Report, now: &str) -> String {
         let _ = writeln!(text, "> **{}**\n", plain(&report.data_quality.note));
     }
     let _ = writeln!(text, "## Summary\n");
-    let _ = writeln!(text, "- Overall compliance: {:.1}%", summary.overall_compliance_score * 100.0);
+    let _ = writeln!(text, "- Overall compliance: {}", percent(summary.overall_compliance_score));
     let _ = writeln!(
         text,
         "- Resources: {}, of which {} compliant and {} not",
@@ -300,9 +300,9 @@ fn markdown(report: &Report, now: &str) -> String {
         for (name, part) in parts {
             let _ = writeln!(
                 text,
-                "| {} | {:.1}% | {} | {} |",
+                "| {} | {} | {} | {} |",
                 plain(name),
-                part.compliance_score * 100.0,
+                percent(part.compliance_score),
                 part.total_resources,
                 part.violation_count
             );
@@ -374,7 +374,7 @@ impl Tool for GenerateComplianceReport {
         let tags = top_tags(call, &answer, reading).await?;
         let tally = reading.summary;
         let summary = Summary {
-            overall_compliance_score: rounded(tally.score()),
+            overall_compliance_score: cut(tally.score()),
             total_resources: tally.resources(),
             compliant_resources: tally.compliant,
             non_compliant_resources: tally.violating,

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tagwarden_app::ask::{AskError, GroupBy};
 
-use crate::parts::{clean, rounded};
+use crate::parts::{clean, cut, rounded};
 use crate::tool::{Call, Hints, Tool, Toolset};
 
 pub(super) struct GetViolationHistory;
@@ -116,7 +116,7 @@ impl Tool for GetViolationHistory {
             .iter()
             .map(|period| Point {
                 timestamp: period.start.to_string(),
-                compliance_score: rounded(period.score),
+                compliance_score: cut(period.score),
                 total_resources: tenth(period.resources),
                 compliant_resources: tenth(period.compliant),
                 violation_count: tenth(period.violations),

@@ -7,6 +7,9 @@ use crate::page::{Cursor, Room};
 use crate::parts::{Severities, Violation, clean};
 use crate::tool::Call;
 
+/// Bytes of the shortest finding, a little less: more of them than so fit into no answer, and are not read.
+const LEAST_BYTES: usize = 128;
+
 /// Some findings.
 pub(super) struct Listed {
     pub(super) violations: Vec<Violation>,
@@ -30,6 +33,7 @@ pub(super) async fn page(
     let run_id = &answer.run.run_id;
     let total = call.ask.count(&call.who, run_id, &query).await?.findings;
     let after = cursor.map(|cursor| cursor.after);
+    let limit = limit.min(call.room / LEAST_BYTES);
     let found = call.ask.findings(&call.who, run_id, &query, after, limit).await?;
     let mut room = Room::new(call.room);
     let mut violations = Vec::new();
