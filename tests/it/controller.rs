@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tagwarden_apiserver::{ControlPlane, Location, Options};
-use tagwarden_testbed::Proxy;
+use tagwarden_testbed::{Account, Proxy};
 use tempfile::TempDir;
 
 /// Far longer than anything here takes on a slow machine.
@@ -86,6 +86,12 @@ impl Setup {
     /// Lets it talk to AWS through this proxy.
     pub fn behind(mut self, proxy: &Proxy) -> Self {
         proxy.equip(&mut self.command);
+        self
+    }
+
+    /// The same, with this account as its own.
+    pub fn behind_as(mut self, proxy: &Proxy, account: &Account) -> Self {
+        proxy.equip_as(account, &mut self.command);
         self
     }
 

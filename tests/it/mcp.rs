@@ -89,19 +89,18 @@ fn error(answer: &Value) -> Value {
     error
 }
 
-#[test]
-fn every_tool_answers_in_every_era_of_the_protocol() {
-    let desk = Desk::new();
-    let owned = desk.cloud.volume(HERE, OWNED);
-    let bare = [desk.cloud.volume(HERE, BARE), desk.cloud.volume(HERE, BARE)];
-    let absent = format!("arn:aws:ec2:{HERE}:{}:volume/vol-0", desk.account.id);
+/// A call of every tool, and of whatever else there is, about three volumes of which two lack their owner.
+pub fn everything_to_ask(cloud: &Cloud, account: &Account) -> Value {
+    let owned = cloud.volume(HERE, OWNED);
+    let bare = [cloud.volume(HERE, BARE), cloud.volume(HERE, BARE)];
+    let absent = format!("arn:aws:ec2:{HERE}:{}:volume/vol-0", account.id);
     let about = json!({"resource_types": ["ec2:volume"], "regions": [HERE]});
     let with = |more: Value| {
         let mut about = about.clone();
         about.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         about
     };
-    let steps = json!([
+    json!([
         {"do": "instructions"},
         {"do": "tools"},
         call("get_tagging_policy", json!({})),
@@ -126,108 +125,111 @@ fn every_tool_answers_in_every_era_of_the_protocol() {
         {"do": "templates"},
         {"do": "read", "name": "tagwarden://policy/owner"},
         {"do": "read", "name": "tagwarden://policy/nope"},
-    ]);
+    ])
+}
+
+/// What was asked has its answers, in the words of the era of this mode. The first mode of a server finds nothing there.
+#[track_caller]
+pub fn everything_is_answered(answers: &[Value], mode: &str) {
+    let [
+        hello,
+        tools,
+        policy,
+        accounts,
+        rehearsal,
+        first,
+        second,
+        untagged,
+        report,
+        csv,
+        validated,
+        started,
+        run,
+        cancelled,
+        scheduled,
+        audits,
+        nope,
+        history,
+        prompts,
+        prompt,
+        resources,
+        templates,
+        read,
+        missing,
+    ] = answers
+    else {
+        panic!("{answers:#?}")
+    };
+    // A client that is pinned to a version asks for nothing at the start.
+    if mode != "2026-07-28" {
+        assert!(hello["instructions"].as_str().unwrap().contains("data_quality"), "{hello}");
+    }
+    let expected = if mode == "legacy" { "2025-11-25" } else { "2026-07-28" };
+    assert_eq!(hello["version"], expected);
+    let listed = tools["tools"].as_array().unwrap();
+    let names: BTreeSet<&str> = listed.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!((names.len(), listed.len()), (14, 14));
+    assert_eq!(content(policy)["required_tags"][0]["name"], "Owner");
+    assert_eq!(content(accounts)["total"], 0);
+    assert!(content(rehearsal)["dry_run"].as_str().unwrap().contains("would start a run over 1 accounts"));
+
+    let first = content(first);
+    assert_eq!(
+        (&first["status"], &first["complete"], &first["cached"]),
+        (&json!("completed"), &json!(true), &json!(false))
+    );
+    assert_eq!(
+        (&first["total_resources"], &first["non_compliant_resources"]),
+        (&json!(3), &json!(2)),
+        "{first}"
+    );
+    assert_eq!((first["total"].as_u64(), first["violations"].as_array().unwrap().len()), (Some(2), 1));
+    assert_eq!(first["scope"]["regions"], json!([HERE]));
+    let second = content(second);
+    assert_eq!((&second["run_id"], &second["cached"]), (&first["run_id"], &json!(true)));
+    assert!(second["next_cursor"].is_null() && second["violations"][0] != first["violations"][0]);
+
+    let untagged = content(untagged);
+    assert_eq!((&untagged["total_untagged"], &untagged["cached"]), (&json!(2), &json!(true)));
+    assert_eq!(untagged["resources"][0]["missing_required_tags"], json!(["Owner"]));
+    let report = content(report);
+    assert!(report["formatted_output"].as_str().unwrap().contains("## Top Violations by Count"), "{report}");
+    let csv = content(csv);
+    assert_eq!((&csv["row_count"], csv["csv_data"].as_str().unwrap().lines().count()), (&json!(2), 3));
+    let verdicts: Vec<&str> = content(validated)["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(verdicts, ["compliant", "non_compliant", "not_found"], "{validated}");
+
+    assert!(content(started)["run_id"].as_str().unwrap().starts_with("adhoc-"));
+    let run = content(run);
+    assert_eq!((&run["status"], &run["total_resources"]), (&json!("succeeded"), &json!(3)), "{run}");
+    assert!(content(cancelled)["message"].as_str().unwrap().contains("ended already"), "{cancelled}");
+    let scheduled = content(scheduled);
+    assert_eq!(scheduled["cron_expression"], "30 6 * * 1");
+    assert_eq!(scheduled["status"], if mode == "legacy" { "created" } else { "unchanged" }, "{scheduled}");
+    assert_eq!(content(audits)["total"], 1);
+    assert_eq!(error(nope)["code"], "not_found");
+    assert_eq!(content(history)["trend_direction"], "stable");
+    assert_eq!(prompts["prompts"].as_array().unwrap().len(), 4);
+    assert!(prompt["messages"][0]["content"]["text"].as_str().unwrap().contains("in account prod"));
+    assert!(resources["resources"].as_array().unwrap().len() >= 3, "{resources}");
+    assert_eq!(templates["resourceTemplates"].as_array().unwrap().len(), 3);
+    assert!(read["contents"][0]["text"].as_str().unwrap().contains("Owner"), "{read}");
+    let code = if mode == "legacy" { -32002 } else { -32602 };
+    assert_eq!(missing["error"]["code"], code, "{missing}");
+}
+
+#[test]
+fn every_tool_answers_in_every_era_of_the_protocol() {
+    let desk = Desk::new();
+    let steps = everything_to_ask(&desk.cloud, &desk.account);
     for mode in MCP_MODES {
         let (answers, _) = mcp_session(&desk.server(&["--mcp-same-calls", "100"]), mode, &steps);
-        let [
-            hello,
-            tools,
-            policy,
-            accounts,
-            rehearsal,
-            first,
-            second,
-            untagged,
-            report,
-            csv,
-            validated,
-            started,
-            run,
-            cancelled,
-            scheduled,
-            audits,
-            nope,
-            history,
-            prompts,
-            prompt,
-            resources,
-            templates,
-            read,
-            missing,
-        ] = &answers[..]
-        else {
-            panic!("{answers:#?}")
-        };
-        // A client that is pinned to a version asks for nothing at the start.
-        if mode != "2026-07-28" {
-            assert!(hello["instructions"].as_str().unwrap().contains("data_quality"), "{hello}");
-        }
-        let expected = if mode == "legacy" { "2025-11-25" } else { "2026-07-28" };
-        assert_eq!(hello["version"], expected);
-        let listed = tools["tools"].as_array().unwrap();
-        let names: BTreeSet<&str> = listed.iter().map(|tool| tool["name"].as_str().unwrap()).collect();
-        assert_eq!((names.len(), listed.len()), (14, 14));
-        assert_eq!(content(policy)["required_tags"][0]["name"], "Owner");
-        assert_eq!(content(accounts)["total"], 0);
-        assert!(
-            content(rehearsal)["dry_run"].as_str().unwrap().contains("would start a run over 1 accounts")
-        );
-
-        let first = content(first);
-        assert_eq!(
-            (&first["status"], &first["complete"], &first["cached"]),
-            (&json!("completed"), &json!(true), &json!(false))
-        );
-        assert_eq!(
-            (&first["total_resources"], &first["non_compliant_resources"]),
-            (&json!(3), &json!(2)),
-            "{first}"
-        );
-        assert_eq!((first["total"].as_u64(), first["violations"].as_array().unwrap().len()), (Some(2), 1));
-        assert_eq!(first["scope"]["regions"], json!([HERE]));
-        let second = content(second);
-        assert_eq!((&second["run_id"], &second["cached"]), (&first["run_id"], &json!(true)));
-        assert!(second["next_cursor"].is_null() && second["violations"][0] != first["violations"][0]);
-
-        let untagged = content(untagged);
-        assert_eq!((&untagged["total_untagged"], &untagged["cached"]), (&json!(2), &json!(true)));
-        assert_eq!(untagged["resources"][0]["missing_required_tags"], json!(["Owner"]));
-        let report = content(report);
-        assert!(
-            report["formatted_output"].as_str().unwrap().contains("## Top Violations by Count"),
-            "{report}"
-        );
-        let csv = content(csv);
-        assert_eq!((&csv["row_count"], csv["csv_data"].as_str().unwrap().lines().count()), (&json!(2), 3));
-        let verdicts: Vec<&str> = content(validated)["results"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|result| result["status"].as_str().unwrap())
-            .collect();
-        assert_eq!(verdicts, ["compliant", "non_compliant", "not_found"], "{validated}");
-
-        assert!(content(started)["run_id"].as_str().unwrap().starts_with("adhoc-"));
-        let run = content(run);
-        assert_eq!((&run["status"], &run["total_resources"]), (&json!("succeeded"), &json!(3)), "{run}");
-        assert!(content(cancelled)["message"].as_str().unwrap().contains("ended already"), "{cancelled}");
-        let scheduled = content(scheduled);
-        assert_eq!(scheduled["cron_expression"], "30 6 * * 1");
-        assert_eq!(
-            scheduled["status"],
-            if mode == "legacy" { "created" } else { "unchanged" },
-            "{scheduled}"
-        );
-        assert_eq!(content(audits)["total"], 1);
-        assert_eq!(error(nope)["code"], "not_found");
-        assert_eq!(content(history)["trend_direction"], "stable");
-        assert_eq!(prompts["prompts"].as_array().unwrap().len(), 4);
-        assert!(prompt["messages"][0]["content"]["text"].as_str().unwrap().contains("in account prod"));
-        assert!(resources["resources"].as_array().unwrap().len() >= 3, "{resources}");
-        assert_eq!(templates["resourceTemplates"].as_array().unwrap().len(), 3);
-        assert!(read["contents"][0]["text"].as_str().unwrap().contains("Owner"), "{read}");
-        let code = if mode == "legacy" { -32002 } else { -32602 };
-        assert_eq!(missing["error"]["code"], code, "{missing}");
+        everything_is_answered(&answers, mode);
     }
     let unnamed = desk.record().into_iter().find(|row| row.principal != "stdio" || row.tenant != "default");
     assert_eq!(unnamed, None);

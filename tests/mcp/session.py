@@ -4,7 +4,11 @@ import asyncio
 import json
 import sys
 
+import httpx2
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
+
+WITHIN = 60
 
 
 def plain(value):
@@ -39,13 +43,19 @@ async def step(client, one, progress):
     raise ValueError(what)
 
 
-async def main():
-    task = json.load(sys.stdin)
-    server = StdioServerParameters(
+def server(task):
+    if "url" in task:
+        http = httpx2.AsyncClient(headers={"authorization": f"Bearer {task['key']}"}, timeout=WITHIN)
+        return streamable_http_client(task["url"], http_client=http)
+    return StdioServerParameters(
         command=task["command"], args=task["args"], env=task["env"], cwd=task["cwd"]
     )
+
+
+async def main():
+    task = json.load(sys.stdin)
     answers, progress = [], []
-    async with Client(server, mode=task["mode"], read_timeout_seconds=60) as client:
+    async with Client(server(task), mode=task["mode"], read_timeout_seconds=WITHIN) as client:
         for index in range(len(task["steps"])):
             answer = await step(client, task["steps"][index], progress)
             # A step may refer to what the one before brought: the id of a run, or a cursor.

@@ -49,7 +49,7 @@ pub use estate::{Estate, Question, TrueResource, Truth};
 pub use faults::{AMBIENT_ACCOUNT, Account, Call, Fault, Proxy, REGIONS, Rule};
 pub use kubernetes::Kubernetes;
 pub use kubernetes_audit::{Asked, Requests};
-pub use mcp_sdk::{MODES as MCP_MODES, mcp_session};
+pub use mcp_sdk::{MODES as MCP_MODES, mcp_session, mcp_session_at};
 pub use moto::Moto;
 pub use postgres::Postgres;
 pub use schemathesis::schemathesis;

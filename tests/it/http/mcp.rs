@@ -3,8 +3,12 @@
 use serde_json::json;
 use tagwarden_app::ask::ports::AuditRows as _;
 use tagwarden_store::Store;
+use tagwarden_testbed::{MCP_MODES, Testbed, mcp_session_at};
 
 use super::*;
+use crate::cloud::Cloud;
+use crate::mcp::{everything_is_answered, everything_to_ask};
+use crate::program::OWNER_REQUIRED;
 
 const HEADERS: &[(&str, &str)] = &[
     ("content-type", "application/json"),
@@ -50,6 +54,23 @@ impl Answer {
     pub(super) fn code(&self) -> String {
         self.error().map_or_else(|| "ok".to_owned(), |error| error["code"].as_str().unwrap().to_owned())
     }
+}
+
+#[test]
+fn every_tool_answers_over_http_as_over_standard_input() {
+    let proxy = Testbed::shared().proxy();
+    let account = proxy.fresh_account();
+    let setup = guarded().behind_as(&proxy, &account).file("manifests/owner.yaml", OWNER_REQUIRED);
+    let controller = setup.args(["--mcp-same-calls", "100"]).with_manifests();
+    controller.logs(&["manifests applied"]);
+    controller.readiness(200);
+    let url = format!("http://{}/mcp", controller.address("listen"));
+    let made = key(controller.directory(), &["--scope", "audit:write"]);
+    let steps = everything_to_ask(&Cloud::of(&proxy, &account), &account);
+    for mode in MCP_MODES {
+        everything_is_answered(&mcp_session_at(&url, &made, mode, &steps).0, mode);
+    }
+    controller.stop();
 }
 
 #[test]
