@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -95,6 +95,8 @@ pub struct Answers {
     bucket: Template,
     service: Template,
     mapping: Template,
+    /// The external id that each role asks for: the first one that was shown to it.
+    trust: Mutex<BTreeMap<String, String>>,
 }
 
 impl Answers {
@@ -108,13 +110,14 @@ impl Answers {
             bucket: Template::new(include_str!("templates/bucket.xml")),
             service: Template::new(include_str!("templates/service.json")),
             mapping: Template::new(include_str!("templates/mapping.json")),
+            trust: Mutex::default(),
         }
     }
 
     pub fn to(&self, call: &Call) -> Answer {
         match (call.service.as_str(), call.operation.as_str()) {
             ("sts", "GetCallerIdentity") => caller(&call.account),
-            ("sts", "AssumeRole") => assumed(call),
+            ("sts", "AssumeRole") => self.assumed(call),
             ("ec2", "DescribeRegions") => self.regions(),
             ("ec2", "DescribeInstances") => {
                 self.ec2_page(call, Kind::Instance, "reservationSet", &self.instance)
@@ -133,6 +136,26 @@ impl Answers {
             ("tagging", "GetResources") => self.get_resources(call),
             _ => refusal(call, StatusCode::BAD_REQUEST, "UnknownOperationException"),
         }
+    }
+
+    /// Credentials of a role, which nobody gets without its external id: a controller looks whether that is so.
+    fn assumed(&self, call: &Call) -> Answer {
+        let role = call.field("RoleArn").unwrap_or_default();
+        let account = role.split(':').nth(4).unwrap_or_default();
+        let trusted = call.field("ExternalId").is_some_and(|shown| {
+            let mut trust = self.trust.lock().unwrap_or_else(PoisonError::into_inner);
+            trust.entry(role.to_owned()).or_insert_with(|| shown.to_owned()) == shown
+        });
+        if account.is_empty() || !trusted {
+            return refusal(call, StatusCode::FORBIDDEN, "AccessDenied");
+        }
+        xml(format!(
+            "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
+             <AccessKeyId>{KEY_OF}{account}</AccessKeyId><SecretAccessKey>example</SecretAccessKey>\
+             <SessionToken>example</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+             <AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/reader/tagwarden</Arn>\
+             <AssumedRoleId>AROAEXAMPLE:tagwarden</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"
+        ))
     }
 
     /// What AWS says when calls come too fast; each service in its own words.
@@ -414,20 +437,6 @@ fn caller(account: &str) -> Answer {
 }
 
 /// A session in the account of the role, for those who know an external id.
-fn assumed(call: &Call) -> Answer {
-    let account = call.field("RoleArn").and_then(|role| role.split(':').nth(4)).unwrap_or_default();
-    if account.is_empty() || call.field("ExternalId").is_none() {
-        return refusal(call, StatusCode::FORBIDDEN, "AccessDenied");
-    }
-    xml(format!(
-        "<AssumeRoleResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleResult><Credentials>\
-         <AccessKeyId>{KEY_OF}{account}</AccessKeyId><SecretAccessKey>example</SecretAccessKey>\
-         <SessionToken>example</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
-         <AssumedRoleUser><Arn>arn:aws:sts::{account}:assumed-role/reader/tagwarden</Arn>\
-         <AssumedRoleId>AROAEXAMPLE:tagwarden</AssumedRoleId></AssumedRoleUser></AssumeRoleResult></AssumeRoleResponse>"
-    ))
-}
-
 /// An error in the protocol of the service.
 fn refusal(call: &Call, status: StatusCode, code: &str) -> Answer {
     match call.service.as_str() {
