@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tagwarden_app::ask::ports::{AuditRow, AuditRows};
-use tagwarden_app::ask::{Ask, AskError, Code, HIDDEN, Principal, conceal, is_secret_name, quoted};
+use tagwarden_app::ask::{Ask, AskError, Code, HIDDEN, Principal, conceal, quoted, redact};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +31,9 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Characters of arguments that are kept in the record.
 const ARGUMENT_CHARS: usize = 2_000;
+
+/// How deep arguments are kept in the record: deeper than any that are let in.
+const ARGUMENT_DEPTH: usize = 8;
 
 /// Characters that are kept of what came of a call.
 const SUMMARY_CHARS: usize = 300;
@@ -291,32 +294,9 @@ fn digest(name: &str, arguments: &Map<String, Value>) -> String {
 
 /// The arguments for the record: bounded, and without what may be secret. And what that was, by its name alone.
 fn redacted(arguments: &Map<String, Value>) -> (String, Vec<String>) {
-    let (mut arguments, mut secrets) = (Value::Object(arguments.clone()), Vec::new());
-    redact(&mut arguments, 0, &mut secrets);
+    let mut arguments = Value::Object(arguments.clone());
+    let secrets = redact(&mut arguments, ARGUMENT_DEPTH);
     (clean(&arguments.to_string(), ARGUMENT_CHARS), secrets)
-}
-
-fn redact(value: &mut Value, depth: usize, secrets: &mut Vec<String>) {
-    match value {
-        _ if depth > 8 => *value = Value::Null,
-        Value::Object(object) => {
-            let fields = std::mem::take(object).into_iter();
-            *object = fields
-                .map(|(key, mut value)| {
-                    if is_secret_name(&key) {
-                        secrets.extend(value.as_str().map(str::to_owned));
-                        value = HIDDEN.to_string().into();
-                    } else {
-                        redact(&mut value, depth + 1, secrets);
-                    }
-                    (conceal(&key), value)
-                })
-                .collect();
-        }
-        Value::Array(values) => values.iter_mut().for_each(|value| redact(value, depth + 1, secrets)),
-        Value::String(text) => *text = conceal(text),
-        _ => {}
-    }
 }
 
 /// What an error says, which may quote what was asked: answers end in transcripts, and rows in the record.

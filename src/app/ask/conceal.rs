@@ -2,6 +2,8 @@
 //!
 //! Two signs tell a secret: its name (`password=…`), and its looks (keys of AWS and our own, tokens, passwords in URLs).
 
+use serde_json::Value;
+
 use crate::keys::{PREFIX, mentions_key};
 
 /// What stands in place of a secret.
@@ -22,7 +24,7 @@ const NAMES: [&str; 10] = [
 ];
 
 /// Whether what has this name is not to be written down: `ExternalId`, `api-key` and `DB_PASSWORD` are such names.
-pub fn is_secret_name(name: &str) -> bool {
+fn is_secret_name(name: &str) -> bool {
     let plain: String = name
         .chars()
         .filter(|symbol| !matches!(symbol, '_' | '-' | ' '))
@@ -46,6 +48,41 @@ pub fn conceal(text: &str) -> String {
         }
     }
     shown
+}
+
+/// Hides what may be secret in JSON: by its name whatever it is, by its looks otherwise, and in names, too. What lies
+/// deeper than `deepest` becomes null. Gives the texts that only their names told to be secret.
+pub fn redact(value: &mut Value, deepest: usize) -> Vec<String> {
+    let mut secrets = Vec::new();
+    redact_within(value, Some(deepest), &mut secrets);
+    secrets
+}
+
+fn redact_within(value: &mut Value, left: Option<usize>, secrets: &mut Vec<String>) {
+    let Some(left) = left else {
+        *value = Value::Null;
+        return;
+    };
+    let inside = left.checked_sub(1);
+    match value {
+        Value::Object(fields) => {
+            let old = std::mem::take(fields).into_iter();
+            *fields = old
+                .map(|(name, mut value)| {
+                    if is_secret_name(&name) {
+                        secrets.extend(value.as_str().map(str::to_owned));
+                        value = HIDDEN.to_string().into();
+                    } else {
+                        redact_within(&mut value, inside, secrets);
+                    }
+                    (conceal(&name), value)
+                })
+                .collect();
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| redact_within(value, inside, secrets)),
+        Value::String(text) => *text = conceal(text),
+        _ => {}
+    }
 }
 
 /// If a text begins with a secret: the bytes that may be shown, and those after them that may not. `before` is the symbol
@@ -175,6 +212,16 @@ mod tests {
             let shown = conceal(text);
             assert!(!shown.contains(secret) && shown.contains(HIDDEN), "{text}: {shown}");
         }
+    }
+
+    #[test]
+    fn json_is_redacted_in_names_and_values_and_down_to_a_depth() {
+        let mut value =
+            serde_json::json!({"a": [{"Api-Key": "k9", "n": "password=x"}], "AKIAIOSFODNN7EXAMPLE": 1});
+        assert_eq!(redact(&mut value, 3), ["k9"]);
+        assert_eq!(value, serde_json::json!({"a": [{"Api-Key": "…", "n": "password=…"}], "…": 1}));
+        redact(&mut value, 2);
+        assert_eq!(value["a"][0], serde_json::json!({"Api-Key": "…", "n": null}));
     }
 
     #[test]

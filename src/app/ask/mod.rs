@@ -27,7 +27,7 @@ use tagwarden_core::registry::Registry;
 pub use answer::{Breakdown, Narrowing, RunAnswer, RunReading};
 pub use checks::{AdHoc, CheckBounds, DoorKeeper};
 pub use choose::{CheckRequest, Chosen, Cited, PolicyChoice};
-pub use conceal::{HIDDEN, conceal, is_secret_name};
+pub use conceal::{HIDDEN, conceal, redact};
 pub use error::{AskError, Code, quoted};
 pub use history::{GroupBy, History, Period, Trend};
 pub use order::{Cadence, ScheduleRequest, Scheduled};

@@ -9,11 +9,14 @@ use jiff::Timestamp;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tagwarden_app::ask::ports::{AuditRow, AuditRows};
-use tagwarden_app::ask::{Code, HIDDEN, Principal, conceal, is_secret_name};
+use tagwarden_app::ask::{Code, Principal, conceal, redact};
 use tokio::time::{Duration, Instant, timeout};
 
 /// The most characters of each part of the arguments that a row has.
 const ARGUMENTS_MAX: usize = 2000;
+
+/// How deep a body is kept: as deep as the parser of JSON goes.
+const DEPTH: usize = 128;
 
 /// How long writing may hold an answer up.
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
@@ -145,33 +148,12 @@ fn head(text: &str) -> &str {
 fn of_body(body: &Bytes) -> String {
     let shown = match serde_json::from_slice::<Value>(body) {
         Ok(mut value) => {
-            redact(&mut value);
+            redact(&mut value, DEPTH);
             value.to_string()
         }
         Err(_) => conceal(&String::from_utf8_lossy(&body[..body.len().min(4 * ARGUMENTS_MAX)])),
     };
     bounded(&shown)
-}
-
-fn redact(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            let old = std::mem::take(fields).into_iter();
-            *fields = old
-                .map(|(name, mut value)| {
-                    if is_secret_name(&name) {
-                        value = HIDDEN.to_string().into();
-                    } else {
-                        redact(&mut value);
-                    }
-                    (conceal(&name), value)
-                })
-                .collect();
-        }
-        Value::Array(values) => values.iter_mut().for_each(redact),
-        Value::String(text) => *text = conceal(text),
-        _ => {}
-    }
 }
 
 fn bounded(text: &str) -> String {
